@@ -1,0 +1,1 @@
+"""How those who follow a stream are told: providers of ``durable_streams.interfaces.INotifier``."""

@@ -1,0 +1,104 @@
+"""What the service answers: plain data, positions as integers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from durable_streams.protocol.content_types import Kind
+from durable_streams.protocol.json_messages import messages_of
+from durable_streams.protocol.offsets import offset_of
+from durable_streams.protocol.producers import ProducerState
+from durable_streams.protocol.stream import Stream
+
+
+class StreamDescription(NamedTuple):
+    """A stream's configuration and state. ``stream_id`` is never reused, not even for the same path."""
+
+    path: str
+    stream_id: int
+    content_type: str
+    kind: Kind
+    tail: int
+    closed: bool
+    ttl: int | None
+    expires_at: float | None
+    created_at: float
+
+
+class CreateResult(NamedTuple):
+    """The stream as it is now, and whether this command made it."""
+
+    stream: StreamDescription
+    created: bool
+
+
+class AppendResult(NamedTuple):
+    """The tail after an append, and whether the stream is closed.
+
+    ``duplicate`` says that the batch had been accepted before; ``producer`` is what the stream knows of the producer.
+    """
+
+    tail: int
+    closed: bool
+    duplicate: bool
+    producer: ProducerState | None
+
+    @property
+    def next_offset(self) -> str:
+        """The offset of the tail."""
+        return offset_of(self.tail)
+
+
+class Slice(NamedTuple):
+    """Stored bytes from ``start`` on, and the stream at that moment. ``closed`` tells of the stream, not the slice."""
+
+    stream: StreamDescription
+    start: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        """The position after the last byte."""
+        return self.start + len(self.data)
+
+    @property
+    def next_offset(self) -> str:
+        """The offset from which to read on."""
+        return offset_of(self.end)
+
+    @property
+    def messages(self) -> list[bytes]:
+        """The raw bytes of each message of a JSON stream."""
+        return messages_of(self.data)
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether the slice reaches the tail."""
+        return self.end == self.stream.tail
+
+    @property
+    def at_end(self) -> bool:
+        """Whether nothing can ever follow the slice."""
+        return self.stream.closed and self.up_to_date
+
+
+class Page(NamedTuple):
+    """Part of a listing; ``more`` says whether streams follow the last one."""
+
+    streams: list[StreamDescription]
+    more: bool
+
+
+def describe(stream: Stream) -> StreamDescription:
+    """The public description of a stream's state."""
+    return StreamDescription(
+        stream.path,
+        stream.stream_id,
+        stream.content_type,
+        stream.kind,
+        stream.tail,
+        stream.closed,
+        stream.ttl,
+        stream.expires_at,
+        stream.created_at,
+    )

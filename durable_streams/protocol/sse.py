@@ -1,0 +1,49 @@
+"""Server-Sent Events: data and control events (Section 5.8)."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+
+import msgspec
+
+from durable_streams.protocol.content_types import Kind
+from durable_streams.protocol.json_messages import array_of
+from durable_streams.protocol.offsets import offset_of
+
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment: browsers and clients ignore it, proxies see traffic."""
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_INCOMPLETE = re.compile(rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z")
+
+
+def data_event(kind: Kind, stored: bytes) -> bytes:
+    """One ``data`` event: JSON as an array, text with every line on its own, anything else as base64.
+
+    CR, LF and CRLF all end a line in an event stream, so a payload can never close its event or forge another.
+    """
+    if kind is Kind.BINARY:
+        return b"event: data\ndata: %b\n\n" % b64encode(stored)
+    payload = array_of(stored) if kind is Kind.JSON else stored
+    if b"\n" in payload or b"\r" in payload:
+        payload = _LINE_END.sub(b"\ndata: ", payload)
+    return b"event: data\ndata: %b\n\n" % payload
+
+
+def control_event(position: int, cursor: int, up_to_date: bool, closed: bool) -> bytes:
+    """The ``control`` event that follows every data event; ``closed`` says that ``position`` is the end for ever."""
+    control: dict[str, str | bool] = {"streamNextOffset": offset_of(position)}
+    if not closed:
+        control["streamCursor"] = str(cursor)
+    if up_to_date:
+        control["upToDate"] = True
+    if closed:
+        control["streamClosed"] = True
+    return b"event: control\ndata: %b\n\n" % msgspec.json.encode(control)
+
+
+def whole_characters(text: bytes) -> int:
+    """The length of the part of ``text`` that does not end within a UTF-8 character."""
+    incomplete = _INCOMPLETE.search(text, max(0, len(text) - 3))
+    return incomplete.start() if incomplete else len(text)

@@ -1,0 +1,347 @@
+"""The stream service: the only door to the streams, for HTTP, for applications that embed it, and for tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from durable_streams.errors import OffsetInsideMessage, StreamError, StreamNotFound
+from durable_streams.interfaces import INotifier, IStorage
+from durable_streams.notifier.local import LocalNotifier
+from durable_streams.notifier.signal import ChangeSignal
+from durable_streams.protocol.commands import (
+    Append,
+    Create,
+    Delete,
+    ForkRequest,
+    ResolvedSubOffset,
+)
+from durable_streams.protocol.content_types import Kind, parse_content_type
+from durable_streams.protocol.json_messages import (
+    SEPARATOR,
+    end_of_message,
+    whole_messages,
+)
+from durable_streams.protocol.offsets import NOW, position_of
+from durable_streams.protocol.paths import path_named
+from durable_streams.protocol.results import (
+    AppendResult,
+    CreateResult,
+    Page,
+    Slice,
+    StreamDescription,
+)
+
+MAX_READ_BYTES = 1024 * 1024
+EXPIRY_INTERVAL = 0.5
+
+_log = Logger()
+_T = TypeVar("_T")
+
+
+class StreamService(Service):
+    """Streams for one process: a storage, a notifier, and the life between start and stop.
+
+    The named methods (``create``, ``append``, ``read`` ...) take names and offsets as an application writes them. The
+    ``perform_`` methods and those ending in ``_at`` take checked commands, canonical paths and positions; HTTP uses
+    them. All fail with the errors of ``durable_streams.errors`` that ``IStorage`` names.
+
+    Cancelling a Deferred of a command stops the waiting, not the command.
+    """
+
+    name = "durable-streams"
+
+    def __init__(
+        self,
+        storage: IStorage,
+        notifier: INotifier | None = None,
+        clock: IReactorTime | None = None,
+        max_read_bytes: int = MAX_READ_BYTES,
+    ) -> None:
+        if clock is None:
+            from twisted.internet import reactor as clock  # type: ignore[assignment]  # a module to mypy, IReactorTime in truth
+        assert clock is not None
+        self.storage = storage
+        self.notifier: INotifier = notifier or LocalNotifier()
+        self.clock: IReactorTime = clock
+        self.max_read_bytes = max_read_bytes
+        self._signals: set[ChangeSignal] = set()
+        self._opening: list[Deferred[None]] | None = []
+        self._expiry = LoopingCall(self._expire)
+        self._expiry.clock = clock
+
+    # --- life
+
+    def startService(self) -> None:
+        """Open the storage; what is asked before it is open waits. See ``when_open``."""
+        super().startService()
+        self.storage.open().addCallbacks(self._opened, self._failed_to_open)
+
+    def stopService(self) -> Deferred[None]:
+        """Release every waiter with an orderly end, then close the storage."""
+        super().stopService()
+        self.release_waiters()
+        if self._expiry.running:
+            self._expiry.stop()
+        return self.storage.close()
+
+    def when_open(self) -> Deferred[None]:
+        """Fires once the storage is open; fails with what made that impossible. May be called again."""
+        waiting: Deferred[None] = Deferred()
+        if self._opening is None:
+            waiting.callback(None)
+        else:
+            self._opening.append(waiting)
+        return waiting
+
+    def _opened(self, found: str) -> None:
+        _log.info("storage open: {found}; {durability}", found=found, durability=self.storage.durability)
+        waiting, self._opening = self._opening or [], None
+        for deferred in waiting:
+            deferred.callback(None)
+        self._expiry.start(EXPIRY_INTERVAL, now=False)
+
+    def _failed_to_open(self, failure: Failure) -> None:
+        _log.critical("the storage cannot be opened: {reason}", reason=failure.getErrorMessage())
+        for deferred in self._opening or []:
+            deferred.errback(failure)
+
+    def failure(self) -> str | None:
+        """Why the service is unhealthy, or None."""
+        if self._opening is not None:
+            return "the storage is not open"
+        return self.storage.failure()
+
+    def release_waiters(self) -> None:
+        """End every live read as if its time were up."""
+        for signal in list(self._signals):
+            signal.release()
+
+    def _expire(self) -> Deferred[None]:
+        for path in self.notifier.followed():
+            self.storage.keep(path)
+        return self.storage.expire().addCallbacks(self._announce_all, self._log_expiry_failure)
+
+    def _announce_all(self, paths: list[str]) -> None:
+        for path in paths:
+            self.notifier.notify(path)
+
+    def _log_expiry_failure(self, failure: Failure) -> None:
+        if not failure.check(StreamError):
+            _log.failure("expired streams could not be removed", failure)
+
+    # --- commands
+
+    def perform_create(self, command: Create) -> Deferred[CreateResult]:
+        """Create a stream or a fork (Sections 5.1 and 4.2)."""
+        fork = command.fork
+        if fork is None or not fork.sub_offset:
+            return self._perform(self.storage.create, command)
+        resolved = Deferred.fromCoroutine(self._resolve_sub_offset(command, fork))
+        return resolved.addCallback(lambda command: self._perform(self.storage.create, command))
+
+    def perform_append(self, command: Append) -> Deferred[AppendResult]:
+        """Append, close, or both (Sections 5.2 and 5.3)."""
+        return self._perform(self.storage.append, command)
+
+    def perform_delete(self, command: Delete) -> Deferred[None]:
+        """Delete a stream (Section 5.4)."""
+        return self._perform(self.storage.delete, command)
+
+    def _perform(self, door: Callable[[Any], Deferred[_T]], command: Create | Append | Delete) -> Deferred[_T]:
+        """Run a command to its end and tell the followers, even when the caller has gone away meanwhile."""
+        if self._opening is not None:
+            return self.when_open().addCallback(lambda _: self._perform(door, command))
+        done = door(command)
+        done.addCallback(self._announce, command.path)
+        if done.called:
+            return done
+        answer: Deferred[_T] = Deferred()
+        done.addCallbacks(answer.callback, answer.errback)
+        return answer
+
+    def _announce(self, result: _T, path: str) -> _T:
+        self.notifier.notify(path)
+        return result
+
+    async def _resolve_sub_offset(self, command: Create, fork: ForkRequest) -> Create:
+        """Count messages of a JSON source, because only their bytes tell where a message ends."""
+        try:
+            source = await self.describe_at(fork.source)
+        except StreamError:
+            return command
+        if source.kind is not Kind.JSON:
+            return command
+        position = start = source.tail if fork.position is None else fork.position
+        missing = fork.sub_offset
+        while missing and position < source.tail:
+            part = await self.read_at(fork.source, position)
+            length = end_of_message(part.data, missing)
+            position = part.end if length is None else position + length
+            missing -= part.data.count(SEPARATOR) if length is None else missing
+        if missing:
+            return command
+        resolved = ResolvedSubOffset(source.stream_id, position - start)
+        return msgspec.structs.replace(command, fork=msgspec.structs.replace(fork, resolved=resolved))
+
+    # --- reads
+
+    def describe_at(self, path: str) -> Deferred[StreamDescription]:
+        """A stream's metadata (Section 5.5)."""
+        if self._opening is not None:
+            return self.when_open().addCallback(lambda _: self.storage.describe(path))
+        return self.storage.describe(path)
+
+    def read_at(self, path: str, position: int | None, limit: int | None = None) -> Deferred[Slice]:
+        """Stored bytes from a position on, None being the tail; of a JSON stream whole messages (Section 5.6).
+
+        ``limit`` (default: the service's) may be exceeded by the first message. Besides the errors of
+        ``IStorage.read``, fails with ``OffsetInsideMessage``.
+        """
+        if self._opening is not None:
+            return self.when_open().addCallback(lambda _: self.read_at(path, position, limit))
+        return self.storage.read(path, position, limit or self.max_read_bytes).addCallback(self._in_whole_messages)
+
+    def _in_whole_messages(self, found: Slice) -> Slice | Deferred[Slice]:
+        if found.stream.kind is not Kind.JSON or not found.data:
+            return found
+        if found.start == 0 and found.up_to_date:
+            return found
+        return Deferred.fromCoroutine(self._cut_to_messages(found))
+
+    async def _cut_to_messages(self, found: Slice) -> Slice:
+        path, start = found.stream.path, found.start
+        if start:
+            before = await self.storage.read(path, start - 1, 1)
+            if before.data != SEPARATOR:
+                raise OffsetInsideMessage(path, start)
+        data = found.data
+        while not (length := whole_messages(data)):
+            data += (await self.storage.read(path, start + len(data), len(data))).data
+        return found if length == len(found.data) else found._replace(data=data[:length])
+
+    def read_live_at(self, path: str, position: int | None, timeout: float | None) -> Deferred[Slice]:
+        """As ``read_at``, but at the tail of an open stream wait for more (Section 5.7).
+
+        After ``timeout`` seconds (None: never), or when the service stops, fires with an empty slice. May be cancelled.
+        Fails with ``StreamNotFound`` or ``StreamGone`` when the stream goes away meanwhile.
+        """
+        return Deferred.fromCoroutine(self._read_live(path, position, timeout))
+
+    async def _read_live(self, path: str, position: int | None, timeout: float | None) -> Slice:
+        with ChangeSignal(self.notifier, self.clock, path) as signal:
+            self._signals.add(signal)
+            try:
+                found = await self.read_at(path, position)
+                give_up = None if timeout is None else self.clock.seconds() + timeout
+                while not found.data and not found.at_end:
+                    left = None if give_up is None else max(0.0, give_up - self.clock.seconds())
+                    if not await signal.wait(left):
+                        break
+                    found = await self._read_again(found)
+                return found
+            finally:
+                self._signals.discard(signal)
+
+    async def _read_again(self, before: Slice) -> Slice:
+        """Read on, but never in another stream that took the path meanwhile."""
+        path = before.stream.path
+        now = await self.describe_at(path)
+        if now.stream_id != before.stream.stream_id:
+            raise StreamNotFound(path)
+        return await self.read_at(path, before.end)
+
+    # --- for applications
+
+    def create(
+        self,
+        name: str,
+        *,
+        content_type: str | None = None,
+        ttl: int | None = None,
+        expires_at: float | None = None,
+        closed: bool = False,
+        data: bytes = b"",
+    ) -> Deferred[CreateResult]:
+        """Create the stream ``name``, or confirm that it is there with the same configuration.
+
+        ``ttl`` is in seconds, ``expires_at`` in seconds since 1970; give one of them at most.
+        """
+        checked = None if content_type is None else parse_content_type(content_type)
+        return self.perform_create(Create(path_named(name), checked, ttl, expires_at, closed, data))
+
+    def fork(
+        self,
+        source: str,
+        name: str,
+        *,
+        offset: str | None = None,
+        sub_offset: int = 0,
+        ttl: int | None = None,
+        expires_at: float | None = None,
+        data: bytes = b"",
+    ) -> Deferred[CreateResult]:
+        """Create the stream ``name`` with all that ``source`` has up to ``offset`` (None: its tail), without copying."""
+        position = None if offset is None else position_of(offset)
+        request = ForkRequest(path_named(source), position, sub_offset)
+        return self.perform_create(Create(path_named(name), None, ttl, expires_at, False, data, request))
+
+    def append(
+        self, name: str, data: bytes, *, stream_seq: str | None = None, close: bool = False
+    ) -> Deferred[AppendResult]:
+        """Append bytes; for a JSON stream, one value or an array of messages. ``close`` ends the stream with them."""
+        return self.perform_append(Append(path_named(name), data, stream_seq=stream_seq, close=close))
+
+    def append_json(self, name: str, *messages: object) -> Deferred[AppendResult]:
+        """Append Python values as messages of a JSON stream."""
+        return self.append(name, msgspec.json.encode(messages))
+
+    def close(self, name: str) -> Deferred[AppendResult]:
+        """Close the stream: no append can follow. May be repeated."""
+        return self.perform_append(Append(path_named(name), close=True))
+
+    def delete(self, name: str) -> Deferred[None]:
+        """Delete the stream and its data, unless forks still need them."""
+        return self.perform_delete(Delete(path_named(name)))
+
+    def describe(self, name: str) -> Deferred[StreamDescription]:
+        """What the stream is."""
+        return self.describe_at(path_named(name))
+
+    def read(self, name: str, offset: str = "-1", limit: int | None = None) -> Deferred[Slice]:
+        """What follows ``offset``: up to ``limit`` bytes. Read on from the slice's ``next_offset``."""
+        return self.read_at(path_named(name), _position(offset), limit)
+
+    def read_live(self, name: str, offset: str = NOW, timeout: float | None = None) -> Deferred[Slice]:
+        """As ``read``, but wait at the tail, up to ``timeout`` seconds, for bytes or the end."""
+        return self.read_live_at(path_named(name), _position(offset), timeout)
+
+    async def follow(self, name: str, offset: str = "-1") -> AsyncIterator[Slice]:
+        """All that follows ``offset``, and all that comes, until the stream is closed or the service stops.
+
+        Never yields an empty slice. Raises ``StreamNotFound`` or ``StreamGone`` when the stream is deleted.
+        """
+        path, position = path_named(name), _position(offset)
+        while True:
+            found = await self.read_live_at(path, position, None)
+            if found.data:
+                yield found
+            if found.at_end or not found.data:
+                return
+            position = found.end
+
+    def list(self, prefix: str = "", after: str = "", limit: int = 1000) -> Deferred[Page]:
+        """Streams whose names begin with ``prefix``, in order, from behind the name ``after`` on."""
+        return self.storage.list(path_named(prefix), path_named(after), limit)
+
+
+def _position(offset: str) -> int | None:
+    return None if offset == NOW else position_of(offset)

@@ -1,0 +1,1 @@
+"""Where streams are kept: providers of ``durable_streams.interfaces.IStorage``."""

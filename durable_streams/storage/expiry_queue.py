@@ -1,0 +1,36 @@
+"""Which streams may have expired, found without a timer per stream and without looking at all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from heapq import heappop, heappush
+
+from durable_streams.protocol.stream import Stream
+
+
+class ExpiryQueue:
+    """Streams in the order of the deadlines that they once had.
+
+    A sliding deadline moves at every access; an entry is only looked at again when its old time has come.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[float, int]] = []
+
+    def add(self, stream: Stream) -> None:
+        end = stream.deadline
+        if end is not None:
+            heappush(self._entries, (end, stream.stream_id))
+
+    def expired(self, now: float, streams: Mapping[int, Stream]) -> list[Stream]:
+        """Take out the streams of ``streams`` that have expired by ``now``."""
+        found = []
+        while self._entries and self._entries[0][0] <= now:
+            stream = streams.get(heappop(self._entries)[1])
+            if stream is None or stream.soft_deleted:
+                continue
+            if stream.has_expired(now):
+                found.append(stream)
+            else:
+                self.add(stream)
+        return found

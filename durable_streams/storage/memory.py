@@ -1,0 +1,171 @@
+"""Streams in memory: fast, and gone when the process ends."""
+
+from __future__ import annotations
+
+from heapq import nsmallest
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from durable_streams.errors import (
+    OffsetBeyondTail,
+    StreamError,
+    StreamGone,
+    StreamNotFound,
+)
+from durable_streams.interfaces import IStorage
+from durable_streams.protocol.appending import decide_append
+from durable_streams.protocol.commands import Append, Create, Delete
+from durable_streams.protocol.creation import confirm_existing, decide_create
+from durable_streams.protocol.events import Appended, StreamCreated, StreamDeleted
+from durable_streams.protocol.results import (
+    AppendResult,
+    CreateResult,
+    Page,
+    Slice,
+    StreamDescription,
+    describe,
+)
+from durable_streams.protocol.stream import Stream
+from durable_streams.storage.byte_log import ByteLog
+from durable_streams.storage.catalog import Catalog
+from durable_streams.storage.expiry_queue import ExpiryQueue
+from durable_streams.storage.stream_ids import StreamIds
+
+
+@implementer(IStorage)
+class MemoryStorage:
+    """Keeps every stream in this process. ``clock`` gives the time; its ``seconds()`` are since 1970."""
+
+    durability = "in memory only: nothing survives the end of the process"
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._catalog = Catalog()
+        self._logs: dict[int, ByteLog] = {}
+        self._expiry = ExpiryQueue()
+        self._ids = StreamIds()
+
+    def open(self) -> Deferred[str]:
+        return succeed("in memory, empty")
+
+    def close(self) -> Deferred[None]:
+        return succeed(None)
+
+    def failure(self) -> str | None:
+        return None
+
+    def create(self, command: Create) -> Deferred[CreateResult]:
+        try:
+            existing = self._lookup(command.path)
+            source = self._lookup(command.fork.source) if command.fork else None
+            if existing is not None:
+                confirm_existing(existing, source, command)
+                return succeed(CreateResult(describe(existing), False))
+            now = self._clock.seconds()
+            event = decide_create(command, source, self._ids.next(now), now)
+            return succeed(CreateResult(describe(self._create(event)), True))
+        except StreamError as refusal:
+            return fail(refusal)
+
+    def _create(self, event: StreamCreated) -> Stream:
+        self._catalog.apply(event)
+        stream = self._catalog.by_id[event.stream_id]
+        log = self._logs[stream.stream_id] = ByteLog(stream.beginning)
+        log.append(event.data)
+        self._expiry.add(stream)
+        return stream
+
+    def append(self, command: Append) -> Deferred[AppendResult]:
+        try:
+            stream = self._stream(command.path)
+            event = decide_append(stream, command, self._clock.seconds())
+        except StreamError as refusal:
+            return fail(refusal)
+        if event is not None:
+            self._append(event)
+        claim = command.producer
+        producer = None if claim is None else stream.producers.get(claim.producer_id)
+        return succeed(AppendResult(stream.tail, stream.closed, event is None, producer))
+
+    def _append(self, event: Appended) -> None:
+        self._catalog.apply(event)
+        if event.data:
+            self._logs[event.stream_id].append(event.data)
+
+    def delete(self, command: Delete) -> Deferred[None]:
+        try:
+            self._delete(self._stream(command.path))
+        except StreamError as refusal:
+            return fail(refusal)
+        return succeed(None)
+
+    def _delete(self, stream: Stream) -> None:
+        for removed in self._catalog.apply(StreamDeleted(stream.stream_id, self._clock.seconds())):
+            del self._logs[removed.stream_id]
+
+    def describe(self, path: str) -> Deferred[StreamDescription]:
+        try:
+            return succeed(describe(self._stream(path)))
+        except StreamError as refusal:
+            return fail(refusal)
+
+    def read(self, path: str, position: int | None, limit: int) -> Deferred[Slice]:
+        try:
+            stream = self._stream(path)
+            start = stream.tail if position is None else position
+            if start > stream.tail:
+                raise OffsetBeyondTail(path, start, stream.tail)
+        except StreamError as refusal:
+            return fail(refusal)
+        stream.accessed_at = self._clock.seconds()
+        return succeed(Slice(describe(stream), start, self._bytes(stream, start, limit)))
+
+    def _bytes(self, stream: Stream, start: int, limit: int) -> bytes:
+        """Bytes of the stream, or of the source from which a fork inherits them."""
+        stop = start + limit
+        while stream.fork is not None and start < stream.fork.position:
+            stop = min(stop, stream.fork.position)
+            stream = self._catalog.by_id[stream.fork.source_id]
+        return self._logs[stream.stream_id].read(start, stop)
+
+    def list(self, prefix: str, after: str, limit: int) -> Deferred[Page]:
+        self._expire()
+        paths = (
+            path
+            for path, stream in self._catalog.by_path.items()
+            if path > after and path.startswith(prefix) and not stream.soft_deleted
+        )
+        found = nsmallest(limit + 1, paths)
+        return succeed(Page([describe(self._catalog.by_path[path]) for path in found[:limit]], len(found) > limit))
+
+    def expire(self) -> Deferred[list[str]]:
+        return succeed(self._expire())
+
+    def _expire(self) -> list[str]:
+        expired = self._expiry.expired(self._clock.seconds(), self._catalog.by_id)
+        for stream in expired:
+            self._delete(stream)
+        return [stream.path for stream in expired]
+
+    def keep(self, path: str) -> None:
+        stream = self._lookup(path)
+        if stream is not None:
+            stream.accessed_at = self._clock.seconds()
+
+    def _lookup(self, path: str) -> Stream | None:
+        """The stream at a path, soft-deleted ones included, unless it has just expired for good."""
+        stream = self._catalog.by_path.get(path)
+        if stream is not None and not stream.soft_deleted and stream.has_expired(self._clock.seconds()):
+            self._delete(stream)
+            return self._catalog.by_path.get(path)
+        return stream
+
+    def _stream(self, path: str) -> Stream:
+        stream = self._lookup(path)
+        if stream is None:
+            raise StreamNotFound(path)
+        if stream.soft_deleted:
+            raise StreamGone(path)
+        return stream

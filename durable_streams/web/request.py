@@ -1,0 +1,100 @@
+"""The one shape of request and response that handlers know, whatever channel carries it.
+
+A handler is ``Callable[[Request], Response | Deferred[Response]]``. It never sees Twisted's or Klein's own request, so
+that the stock channel, the lean channel and an in-memory test all drive the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+
+HeaderList = list[tuple[bytes, bytes]]
+
+
+class Request:
+    """One complete HTTP request.
+
+    ``method`` is upper-case bytes. ``path`` is the raw path as it stood on the request line, without the query, not
+    decoded. ``query`` is the raw query without its question mark. ``headers`` maps lower-case names to values stripped
+    of outer white space; a repeated field is joined with ``b", "``. ``body`` is whole and already within the channel's
+    limit. ``secure`` says whether it came over TLS.
+    """
+
+    __slots__ = ("body", "headers", "method", "path", "query", "secure")
+
+    def __init__(
+        self,
+        method: bytes,
+        path: bytes,
+        query: bytes,
+        headers: dict[bytes, bytes],
+        body: bytes,
+        secure: bool,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.body = body
+        self.secure = secure
+
+
+class Frame:
+    """Bytes that many live connections share, with their HTTP/1.1 chunk framing made once."""
+
+    __slots__ = ("chunked", "payload")
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self.chunked = b"%x\r\n%b\r\n" % (len(payload), payload)
+
+
+class Sink(Protocol):
+    """Where a live body goes: one connection's response, once its head has been sent.
+
+    Nothing may be sent after ``finish``. When the connection is gone, sends are ignored.
+    """
+
+    def send(self, frame: Frame) -> None:
+        """Queue a frame. Never blocks; see ``LiveBody.pause`` for back-pressure."""
+
+    def finish(self) -> None:
+        """End the response in an orderly way."""
+
+
+class LiveBody(Protocol):
+    """A response body that is produced over time (SSE)."""
+
+    def start(self, sink: Sink) -> None:
+        """The head is out: begin to send to ``sink``. Called once."""
+
+    def pause(self) -> None:
+        """The connection's buffer is full: send nothing until ``resume``."""
+
+    def resume(self) -> None:
+        """The buffer has drained."""
+
+    def stop(self) -> None:
+        """The connection is gone: release everything now. Called at most once, never after ``Sink.finish``."""
+
+
+class Response:
+    """What a handler answers: a status, header fields in order, and a whole or a live body.
+
+    The channel adds ``Date``, ``Content-Length`` or chunk framing, and connection fields; handlers do not. A response to
+    HEAD, a 204 and a 304 have an empty body and get no ``Content-Length``.
+    """
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: HeaderList, body: bytes | LiveBody = b"") -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+Handler = Callable[[Request], "Response | Deferred[Response]"]
+"""Cancelling the Deferred means that the client is gone: the handler releases what it waits for."""
