@@ -5,9 +5,11 @@ Both come in several kinds; ``durable_streams.testing`` has the suite that every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
@@ -38,12 +40,12 @@ class IStorage(Interface):
     def open() -> Deferred[str]:
         """Make ready. Called once, before any other member.
 
-        Fires with one line that tells an operator what was found. Fails with ``StorageFailed`` when the kept data cannot
-        be trusted, naming file and position.
+        Fires with one line that tells an operator what was found. Fails with ``StorageFailed`` when the kept data
+        cannot be trusted, naming file and position.
         """
 
     def close() -> Deferred[None]:
-        """Finish what was accepted and release everything. Called once, after the last command; then nothing is called."""
+        """Finish what was accepted and release everything. Called once, after the last command."""
 
     def failure() -> str | None:
         """Why writes are refused for good, or None while all is well. May be called at any time."""
@@ -78,7 +80,7 @@ class IStorage(Interface):
         empty only at the tail. Fails with ``StreamNotFound``, ``StreamGone`` or ``OffsetBeyondTail``.
         """
 
-    def list(prefix: str, after: str, limit: int) -> Deferred[Page]:
+    def list_streams(prefix: str, after: str, limit: int) -> Deferred[Page]:
         """Streams whose path begins with ``prefix``, in the order of paths, beginning behind ``after``.
 
         Soft-deleted and expired streams are left out. Not an access.
@@ -121,9 +123,9 @@ class IStorageMaker(IPlugin):
     name: str = Attribute("The word after --storage.")
     help: str = Attribute("One line for --help.")
 
-    def make(argument: str, options: dict[str, object], clock: object) -> IStorage:
+    def make(argument: str, options: Mapping[str, Any], clock: IReactorTime) -> IStorage:
         """A storage that is not open yet.
 
         ``argument`` is what follows ``NAME:`` on the command line, or empty; ``options`` are the service's parsed
-        options; ``clock`` is an IReactorTime. Raises ``ValueError`` with one clear sentence when it cannot be made.
+        options; ``clock`` tells the time. Raises ``ValueError`` with one clear sentence when it cannot be made.
         """

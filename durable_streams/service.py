@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from twisted.application.service import Service
@@ -57,7 +57,7 @@ class StreamService(Service):
     Cancelling a Deferred of a command stops the waiting, not the command.
     """
 
-    name = "durable-streams"
+    name = "durable-streams"  # type: ignore[assignment]  # Twisted annotates its default, None
 
     def __init__(
         self,
@@ -67,11 +67,12 @@ class StreamService(Service):
         max_read_bytes: int = MAX_READ_BYTES,
     ) -> None:
         if clock is None:
-            from twisted.internet import reactor as clock  # type: ignore[assignment]  # a module to mypy, IReactorTime in truth
-        assert clock is not None
+            from twisted.internet import reactor
+
+            clock = cast(IReactorTime, reactor)
         self.storage = storage
         self.notifier: INotifier = notifier or LocalNotifier()
-        self.clock: IReactorTime = clock
+        self.clock = clock
         self.max_read_bytes = max_read_bytes
         self._signals: set[ChangeSignal] = set()
         self._opening: list[Deferred[None]] | None = []
@@ -208,25 +209,41 @@ class StreamService(Service):
         """
         if self._opening is not None:
             return self.when_open().addCallback(lambda _: self.read_at(path, position, limit))
-        return self.storage.read(path, position, limit or self.max_read_bytes).addCallback(self._in_whole_messages)
+        wanted = limit or self.max_read_bytes
+        return self.storage.read(path, position, wanted).addCallback(self._completed, wanted)
 
-    def _in_whole_messages(self, found: Slice) -> Slice | Deferred[Slice]:
+    def _completed(self, found: Slice, wanted: int) -> Slice | Deferred[Slice]:
+        is_json = found.stream.kind is Kind.JSON
+        if found.up_to_date and (found.start == 0 or not is_json or not found.data):
+            return found
+        if len(found.data) >= wanted and not is_json:
+            return found
+        return Deferred.fromCoroutine(self._complete(found, wanted))
+
+    async def _complete(self, found: Slice, wanted: int) -> Slice:
+        """Go on where the storage stopped early, as at the seam of a fork; give whole messages of a JSON stream."""
+        found = await self._extended(found, wanted)
         if found.stream.kind is not Kind.JSON or not found.data:
             return found
-        if found.start == 0 and found.up_to_date:
-            return found
-        return Deferred.fromCoroutine(self._cut_to_messages(found))
+        if found.start:
+            await self._check_begins_a_message(found)
+        while not (length := whole_messages(found.data)):
+            found = await self._extended(found, 2 * len(found.data))
+        return found if length == len(found.data) else found._replace(data=found.data[:length])
 
-    async def _cut_to_messages(self, found: Slice) -> Slice:
-        path, start = found.stream.path, found.start
-        if start:
-            before = await self.storage.read(path, start - 1, 1)
-            if before.data != SEPARATOR:
-                raise OffsetInsideMessage(path, start)
-        data = found.data
-        while not (length := whole_messages(data)):
-            data += (await self.storage.read(path, start + len(data), len(data))).data
-        return found if length == len(found.data) else found._replace(data=data[:length])
+    async def _extended(self, found: Slice, wanted: int) -> Slice:
+        while len(found.data) < wanted and not found.up_to_date:
+            more = await self.storage.read(found.stream.path, found.end, wanted - len(found.data))
+            if more.stream.stream_id != found.stream.stream_id or not more.data:
+                break
+            found = found._replace(data=found.data + more.data)
+        return found
+
+    async def _check_begins_a_message(self, found: Slice) -> None:
+        path = found.stream.path
+        before = await self.storage.read(path, found.start - 1, 1)
+        if before.data != SEPARATOR:
+            raise OffsetInsideMessage(path, found.start)
 
     def read_live_at(self, path: str, position: int | None, timeout: float | None) -> Deferred[Slice]:
         """As ``read_at``, but at the tail of an open stream wait for more (Section 5.7).
@@ -289,7 +306,7 @@ class StreamService(Service):
         expires_at: float | None = None,
         data: bytes = b"",
     ) -> Deferred[CreateResult]:
-        """Create the stream ``name`` with all that ``source`` has up to ``offset`` (None: its tail), without copying."""
+        """Create the stream ``name`` with what ``source`` has up to ``offset`` (None: its tail), without copying."""
         position = None if offset is None else position_of(offset)
         request = ForkRequest(path_named(source), position, sub_offset)
         return self.perform_create(Create(path_named(name), None, ttl, expires_at, False, data, request))
@@ -338,9 +355,9 @@ class StreamService(Service):
                 return
             position = found.end
 
-    def list(self, prefix: str = "", after: str = "", limit: int = 1000) -> Deferred[Page]:
+    def list_streams(self, prefix: str = "", after: str = "", limit: int = 1000) -> Deferred[Page]:
         """Streams whose names begin with ``prefix``, in order, from behind the name ``after`` on."""
-        return self.storage.list(path_named(prefix), path_named(after), limit)
+        return self.storage.list_streams(path_named(prefix), path_named(after), limit)
 
 
 def _position(offset: str) -> int | None:

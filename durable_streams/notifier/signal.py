@@ -28,7 +28,9 @@ class ChangeSignal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._end()
         self._stop_timer()
 
@@ -40,7 +42,7 @@ class ChangeSignal:
         if self._released or self._changed:
             changed, self._changed = self._changed, False
             return succeed(changed and not self._released)
-        self._waiting = Deferred(lambda _: self._forget_waiting())
+        self._waiting = Deferred(self._on_cancel)
         if timeout is not None:
             self._timer = self._clock.callLater(timeout, self._fire, False)
         return self._waiting
@@ -55,6 +57,9 @@ class ChangeSignal:
             self._changed = True
         else:
             self._fire(True)
+
+    def _on_cancel(self, _: Deferred[bool]) -> None:
+        self._forget_waiting()
 
     def _fire(self, changed: bool) -> None:
         waiting = self._forget_waiting()

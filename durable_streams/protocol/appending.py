@@ -25,7 +25,8 @@ def decide_append(stream: Stream, command: Append, at: float) -> Appended | None
     ``StreamSeqRegression``.
     """
     if stream.closed:
-        return _repeat_of_close(stream, command)
+        _check_repeats_close(stream, command)
+        return None
     claim = command.producer
     if claim is not None and is_duplicate(stream.producers.get(claim.producer_id), claim):
         return None
@@ -38,7 +39,7 @@ def decide_append(stream: Stream, command: Append, at: float) -> Appended | None
     return Appended(stream.stream_id, at, stream.tail, data, sequence, claim, command.close)
 
 
-def _repeat_of_close(stream: Stream, command: Append) -> None:
+def _check_repeats_close(stream: Stream, command: Append) -> None:
     """Let pass what the closed stream has already: a repeated batch, or a wish that is fulfilled; refuse the rest."""
     claim = command.producer
     if claim is None:

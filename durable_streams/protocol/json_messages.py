@@ -1,7 +1,8 @@
 """JSON mode: messages in, one array out, their bytes untouched (Section 9.1).
 
-A stream keeps every message as its own raw bytes followed by one record separator (RFC 7464), a byte that no JSON text can
-contain. So boundaries are found without parsing, a position is exact, and an answer is made by one replacement.
+A stream keeps every message as its own raw bytes followed by one record separator (RFC 7464), a byte that no JSON
+text can contain. So boundaries are found without parsing, a position is exact, and an answer is made by one
+replacement.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Offsets: the opaque tokens that name positions (Section 8).
 
-Inside the service a *position* is the number of bytes since the stream's beginning. Its token is two fixed-width decimal
-halves; the first is reserved and always zero, so tokens sort as strings in the order of their positions.
+Inside the service a *position* is the number of bytes since the stream's beginning. Its token is two fixed-width
+decimal halves; the first is reserved and always zero, so tokens sort as strings in the order of their positions.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The names of streams: what stands after the stream root in a URL, opaque but in one canonical spelling.
 
-Two spellings of one URL (RFC 3986, 6.2.2) name one stream: ``%7e`` and ``~``, ``é`` and ``%C3%A9``. Everything else stays
-apart: ``a/b`` and ``a%2Fb``, ``a`` and ``a/``, ``a//b`` and ``a/b``; dots have no meaning.
+Two spellings of one URL (RFC 3986, 6.2.2) name one stream: ``%7e`` and ``~``, ``é`` and ``%C3%A9``. Everything else
+stays apart: ``a/b`` and ``a%2Fb``, ``a`` and ``a/``, ``a//b`` and ``a/b``; dots have no meaning.
 """
 
 from __future__ import annotations

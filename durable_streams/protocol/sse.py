@@ -24,11 +24,13 @@ def data_event(kind: Kind, stored: bytes) -> bytes:
     CR, LF and CRLF all end a line in an event stream, so a payload can never close its event or forge another.
     """
     if kind is Kind.BINARY:
-        return b"event: data\ndata: %b\n\n" % b64encode(stored)
+        return b"event: data\ndata:%b\n\n" % b64encode(stored)
     payload = array_of(stored) if kind is Kind.JSON else stored
     if b"\n" in payload or b"\r" in payload:
-        payload = _LINE_END.sub(b"\ndata: ", payload)
-    return b"event: data\ndata: %b\n\n" % payload
+        payload = _LINE_END.sub(b"\ndata:", payload)
+    event = b"event: data\ndata:%b\n\n" % payload
+    # Clients drop one space after the colon, so a line that begins with one gets another.
+    return event.replace(b"\ndata: ", b"\ndata:  ") if b"\ndata: " in event else event
 
 
 def control_event(position: int, cursor: int, up_to_date: bool, closed: bool) -> bytes:
@@ -40,7 +42,7 @@ def control_event(position: int, cursor: int, up_to_date: bool, closed: bool) ->
         control["upToDate"] = True
     if closed:
         control["streamClosed"] = True
-    return b"event: control\ndata: %b\n\n" % msgspec.json.encode(control)
+    return b"event: control\ndata:%b\n\n" % msgspec.json.encode(control)
 
 
 def whole_characters(text: bytes) -> int:

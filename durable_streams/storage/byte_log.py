@@ -10,8 +10,8 @@ CHUNK = 64 * 1024
 class ByteLog:
     """An append-only run of bytes, addressed by position.
 
-    Small appends are joined into chunks, so that memory and reads cost by the byte and not by the append; large ones are
-    kept as they came. ``start`` is the position of the first byte held, ``end`` the one after the last.
+    Small appends are joined into chunks, so that memory and reads cost by the byte and not by the append; large ones
+    are kept as they came. ``start`` is the position of the first byte held, ``end`` the one after the last.
     """
 
     __slots__ = ("_chunks", "_open", "_open_start", "_starts", "end", "start")

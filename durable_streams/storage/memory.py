@@ -130,7 +130,7 @@ class MemoryStorage:
             stream = self._catalog.by_id[stream.fork.source_id]
         return self._logs[stream.stream_id].read(start, stop)
 
-    def list(self, prefix: str, after: str, limit: int) -> Deferred[Page]:
+    def list_streams(self, prefix: str, after: str, limit: int) -> Deferred[Page]:
         self._expire()
         paths = (
             path

@@ -81,19 +81,40 @@ class LiveBody(Protocol):
         """The connection is gone: release everything now. Called at most once, never after ``Sink.finish``."""
 
 
+class HeaderBlock:
+    """Header fields that many responses share, with their bytes on the wire made once."""
+
+    __slots__ = ("fields", "wire")
+
+    def __init__(self, fields: HeaderList) -> None:
+        self.fields = fields
+        self.wire = b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+NO_HEADERS = HeaderBlock([])
+
+
 class Response:
     """What a handler answers: a status, header fields in order, and a whole or a live body.
 
-    The channel adds ``Date``, ``Content-Length`` or chunk framing, and connection fields; handlers do not. A response to
-    HEAD, a 204 and a 304 have an empty body and get no ``Content-Length``.
+    ``shared`` are fields that come before ``headers``. The channel adds ``Date``, ``Content-Length`` or chunk
+    framing, and connection fields; handlers do not. A response to HEAD, a 204 and a 304 have an empty body and get no
+    ``Content-Length``.
     """
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "shared", "status")
 
-    def __init__(self, status: int, headers: HeaderList, body: bytes | LiveBody = b"") -> None:
+    def __init__(
+        self,
+        status: int,
+        headers: HeaderList,
+        body: bytes | LiveBody = b"",
+        shared: HeaderBlock = NO_HEADERS,
+    ) -> None:
         self.status = status
         self.headers = headers
         self.body = body
+        self.shared = shared
 
 
 Handler = Callable[[Request], "Response | Deferred[Response]"]

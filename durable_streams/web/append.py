@@ -1,0 +1,41 @@
+"""POST: append and close (Sections 5.2, 5.2.1 and 5.3)."""
+
+from __future__ import annotations
+
+from durable_streams.errors import EmptyAppend, MalformedField
+from durable_streams.protocol.commands import Append
+from durable_streams.protocol.offsets import offset_of
+from durable_streams.protocol.results import AppendResult
+from durable_streams.web.fields import content_type_in, producer_in, says_closed, stream_seq_in
+from durable_streams.web.request import HeaderList, Request, Response
+from durable_streams.web.target import Target
+
+_CLOSED = (b"Stream-Closed", b"true")
+
+
+def append_command(request: Request, target: Target) -> Append:
+    """What a POST asks for. Raises ``MalformedField``, or ``EmptyAppend`` when it asks for nothing."""
+    headers = request.headers
+    body = request.body
+    close = says_closed(headers)
+    if not body:
+        if not close:
+            raise EmptyAppend(target.path)
+        return Append(target.path, b"", None, stream_seq_in(headers), producer_in(headers), True)
+    content_type = content_type_in(headers)
+    if content_type is None:
+        raise MalformedField("Content-Type", "must be given with a body")
+    return Append(target.path, body, content_type, stream_seq_in(headers), producer_in(headers), close)
+
+
+def appended_response(result: AppendResult, command: Append) -> Response:
+    """204; 200 for a producer's new data, so that it can tell it from a duplicate."""
+    headers: HeaderList = [(b"Stream-Next-Offset", offset_of(result.tail).encode())]
+    if result.closed:
+        headers.append(_CLOSED)
+    producer = result.producer
+    if producer is None:
+        return Response(204, headers)
+    headers.append((b"Producer-Epoch", b"%d" % producer.epoch))
+    headers.append((b"Producer-Seq", b"%d" % producer.last_seq))
+    return Response(200 if command.body and not result.duplicate else 204, headers)

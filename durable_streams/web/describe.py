@@ -1,0 +1,25 @@
+"""HEAD: a stream's metadata (Section 5.5)."""
+
+from __future__ import annotations
+
+from durable_streams.protocol.expiry import format_expires_at
+from durable_streams.protocol.offsets import offset_of
+from durable_streams.protocol.results import StreamDescription
+from durable_streams.web.problems import NO_STORE
+from durable_streams.web.request import HeaderList, Response
+
+
+def described_response(stream: StreamDescription) -> Response:
+    """200 with what is known of the stream, never cached."""
+    headers: HeaderList = [
+        (b"Content-Type", stream.content_type.encode("latin-1")),
+        (b"Stream-Next-Offset", offset_of(stream.tail).encode()),
+        NO_STORE,
+    ]
+    if stream.ttl is not None:
+        headers.append((b"Stream-TTL", b"%d" % stream.ttl))
+    if stream.expires_at is not None:
+        headers.append((b"Stream-Expires-At", format_expires_at(stream.expires_at).encode()))
+    if stream.closed:
+        headers.append((b"Stream-Closed", b"true"))
+    return Response(200, headers)

@@ -1,0 +1,148 @@
+"""GET: catch-up and long-poll (Sections 5.6 and 5.7)."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from random import randint
+from typing import NamedTuple
+
+from durable_streams.errors import MalformedField
+from durable_streams.protocol.content_types import Kind
+from durable_streams.protocol.cursors import next_cursor, parse_cursor
+from durable_streams.protocol.etags import etag, matches
+from durable_streams.protocol.json_messages import array_of
+from durable_streams.protocol.offsets import NOW, offset_of, position_of
+from durable_streams.protocol.results import Slice
+from durable_streams.web.fields import query_of, text_of
+from durable_streams.web.problems import NO_STORE
+from durable_streams.web.request import HeaderList, Request, Response
+from durable_streams.web.settings import HttpSettings
+
+_PARAMETERS = frozenset(("offset", "live", "cursor", "timeout"))
+_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
+_CACHED_SECONDS = 60
+_UP_TO_DATE = (b"Stream-Up-To-Date", b"true")
+_CLOSED = (b"Stream-Closed", b"true")
+
+
+class Mode(Enum):
+    """How a GET wants to be answered."""
+
+    CATCH_UP = 0
+    LONG_POLL = 1
+    SSE = 2
+
+
+_MODES = {"long-poll": Mode.LONG_POLL, "true": Mode.LONG_POLL, "1": Mode.LONG_POLL, "sse": Mode.SSE}
+
+
+class Query(NamedTuple):
+    """What a GET asks for. ``position`` None is the tail (``offset=now``); ``timeout`` is in seconds."""
+
+    mode: Mode
+    position: int | None
+    cursor: int | None
+    timeout: float | None
+
+
+_WHOLE = Query(Mode.CATCH_UP, 0, None, None)
+
+
+def query_in(request: Request) -> Query:
+    """The query of a GET. Raises ``MalformedField``."""
+    if not request.query:
+        return _WHOLE
+    given = query_of(request.query, _PARAMETERS)
+    mode = Mode.CATCH_UP
+    if "live" in given:
+        if given["live"] not in _MODES:
+            raise MalformedField("live", "must be long-poll or sse")
+        mode = _MODES[given["live"]]
+    offset = given.get("offset")
+    if offset is None and mode is not Mode.CATCH_UP:
+        raise MalformedField("offset", "must be given with live")
+    position = 0 if offset is None else None if offset == NOW else position_of(offset)
+    return Query(mode, position, parse_cursor(given.get("cursor")), _timeout_in(given))
+
+
+def _timeout_in(given: dict[str, str]) -> float | None:
+    value = given.get("timeout")
+    if value is None:
+        return None
+    if not _SECONDS.fullmatch(value):
+        raise MalformedField("timeout", "must be a number of seconds")
+    return float(value)
+
+
+class ReadResponses:
+    """Makes the answers to catch-up reads and long-polls."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._scope = settings.cache_scope
+
+    def caught_up(self, found: Slice, request: Request, now: float) -> Response:
+        """200 with what was found, or 304 when the client has it already."""
+        tag = _tag_of(found)
+        headers = self._headers(found, now)
+        headers.append((b"ETag", tag.encode()))
+        condition = request.headers.get(b"if-none-match")
+        if condition is not None and matches(text_of(condition), tag):
+            return Response(304, headers)
+        return Response(200, headers, _body_of(found))
+
+    def at_now(self, found: Slice) -> Response:
+        """200 for ``offset=now``: the tail, no data, nothing to be cached (Section 8)."""
+        headers = [_content_type(found), _next_offset(found), NO_STORE, _UP_TO_DATE]
+        if found.at_end:
+            headers.append(_CLOSED)
+        return Response(200, headers, _body_of(found))
+
+    def polled(self, found: Slice, query: Query, now: float) -> Response:
+        """200 with data, or 204 when the time is up or the stream has ended."""
+        if not found.data:
+            headers = [_next_offset(found), _UP_TO_DATE, NO_STORE]
+            headers.append(_CLOSED if found.at_end else _cursor(query, now))
+            return Response(204, headers)
+        headers = self._headers(found, now)
+        headers.append((b"ETag", _tag_of(found).encode()))
+        headers.append(_cursor(query, now))
+        return Response(200, headers, _body_of(found))
+
+    def _headers(self, found: Slice, now: float) -> HeaderList:
+        headers = [_content_type(found), _next_offset(found), self._cache_control(found, now)]
+        if found.up_to_date:
+            headers.append(_UP_TO_DATE)
+            if found.stream.closed:
+                headers.append(_CLOSED)
+        return headers
+
+    def _cache_control(self, found: Slice, now: float) -> tuple[bytes, bytes]:
+        """As long as Section 10.1 recommends, but never beyond the stream's own life."""
+        stream = found.stream
+        life = float(stream.ttl) if stream.ttl is not None else (stream.expires_at or float("inf")) - now
+        if life < 1:
+            return NO_STORE
+        seconds = int(min(_CACHED_SECONDS, life))
+        stale = ", stale-while-revalidate=300" if life > _CACHED_SECONDS + 300 else ""
+        return (b"Cache-Control", f"{self._scope}, max-age={seconds}{stale}".encode())
+
+
+def _tag_of(found: Slice) -> str:
+    return etag(found.stream.stream_id, found.start, found.end, found.at_end)
+
+
+def _body_of(found: Slice) -> bytes:
+    return array_of(found.data) if found.stream.kind is Kind.JSON else found.data
+
+
+def _content_type(found: Slice) -> tuple[bytes, bytes]:
+    return (b"Content-Type", found.stream.content_type.encode("latin-1"))
+
+
+def _next_offset(found: Slice) -> tuple[bytes, bytes]:
+    return (b"Stream-Next-Offset", offset_of(found.end).encode())
+
+
+def _cursor(query: Query, now: float) -> tuple[bytes, bytes]:
+    return (b"Stream-Cursor", b"%d" % next_cursor(now, query.cursor, randint))

@@ -1,0 +1,177 @@
+"""The service as a twisted.web resource, to be mounted anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+from zope.interface import implementer
+
+from durable_streams.service import StreamService
+from durable_streams.web.problems import Problem, too_large
+from durable_streams.web.request import Frame, Handler, LiveBody, Request, Response
+from durable_streams.web.settings import HttpSettings
+from durable_streams.web.streams import StreamHandlers
+
+_log = Logger()
+
+
+@implementer(IResource)
+class StreamResource(Resource):
+    """Streams below wherever this is mounted: ``site.putChild(b"streams", StreamResource(service))``.
+
+    In a Klein application return it from a route with ``branch=True``. The path is taken as it was sent, so ``a%2Fb``,
+    ``a/b`` and ``a//b`` stay three streams.
+    """
+
+    isLeaf = True
+
+    def __init__(self, service: StreamService, settings: HttpSettings | None = None) -> None:
+        super().__init__()
+        self.handlers = StreamHandlers(service, settings or HttpSettings())
+
+    def render(self, request: Any) -> int:
+        root = _mounted_at(request)
+        return serve(request, lambda asked: self.handlers.handle(asked, root), self.handlers.settings.limits.body_bytes)
+
+
+def _mounted_at(request: Any) -> bytes:
+    """The part of the raw path that led here."""
+    path: bytes = request.uri.partition(b"?")[0]
+    segments = path.split(b"/")
+    return b"/".join(segments[: len(request.prepath) + 1]).rstrip(b"/") + b"/"
+
+
+@implementer(IResource)
+class HandlerResource(Resource):
+    """One handler as a resource, which is what a Klein route may return."""
+
+    isLeaf = True
+
+    def __init__(self, handler: Handler, body_limit: int) -> None:
+        super().__init__()
+        self._handler = handler
+        self._body_limit = body_limit
+
+    def render(self, request: Any) -> int:
+        return serve(request, self._handler, self._body_limit)
+
+
+def serve(twisted_request: Any, handler: Handler, body_limit: int) -> int:
+    """Answer a twisted.web request by a handler; the value is what ``render`` returns."""
+    Exchange(twisted_request).run(handler, body_limit)
+    return NOT_DONE_YET
+
+
+class Exchange:
+    """One request of twisted.web, its answer, and what happens when the client goes away in between."""
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self._answer: Deferred[Response] | None = None
+        self._body: LiveBody | None = None
+        self._gone = False
+        request.notifyFinish().addErrback(self._disconnected)
+
+    def run(self, handler: Handler, body_limit: int) -> None:
+        try:
+            answer = handler(_request_of(self._request, body_limit))
+        except Problem as refusal:
+            answer = refusal.response()
+        if isinstance(answer, Response):
+            self._send(answer)
+            return
+        self._answer = answer
+        answer.addCallbacks(self._send, self._failed)
+
+    def _disconnected(self, _: Failure) -> None:
+        self._gone = True
+        body, self._body = self._body, None
+        if body is not None:
+            body.stop()
+        elif self._answer is not None:
+            self._answer.cancel()
+
+    def _failed(self, failure: Failure) -> None:
+        if self._gone and failure.check(CancelledError):
+            return
+        _log.failure("a request failed", failure)
+        self._send(Problem(500, "INTERNAL_ERROR", "Internal error", "The service failed.").response())
+
+    def _send(self, response: Response) -> None:
+        if self._gone:
+            return
+        request = self._request
+        request.setResponseCode(response.status)
+        for name, value in (*response.shared.fields, *response.headers):
+            request.responseHeaders.addRawHeader(name, value)
+        if not isinstance(response.body, bytes):
+            self._begin(response.body)
+            return
+        if response.status not in (204, 304) and request.method != b"HEAD":
+            request.setHeader(b"content-length", b"%d" % len(response.body))
+            request.write(response.body)
+        request.finish()
+
+    def _begin(self, body: LiveBody) -> None:
+        self._body = body
+        sink = RequestSink(self._request, self._forget_body)
+        self._request.write(b"")
+        self._request.registerProducer(BodyProducer(body), True)
+        body.start(sink)
+
+    def _forget_body(self) -> None:
+        self._body = None
+
+
+def _request_of(request: Any, body_limit: int) -> Request:
+    headers: dict[bytes, bytes] = {}
+    for name, values in request.requestHeaders.getAllRawHeaders():
+        headers[name.lower()] = b", ".join(values)
+    path, _, query = request.uri.partition(b"?")
+    content = request.content
+    body = content.read(body_limit + 1) if content is not None else b""
+    if len(body) > body_limit:
+        raise too_large(body_limit)
+    return Request(request.method, path, query, headers, body, request.isSecure())
+
+
+class RequestSink:
+    """Sends frames through a twisted.web request, which does its own framing."""
+
+    def __init__(self, request: Any, ended: Callable[[], None]) -> None:
+        self._request = request
+        self._ended = ended
+
+    def send(self, frame: Frame) -> None:
+        if not self._request._disconnected and not self._request.finished:
+            self._request.write(frame.payload)
+
+    def finish(self) -> None:
+        if not self._request._disconnected and not self._request.finished:
+            self._ended()
+            self._request.unregisterProducer()
+            self._request.finish()
+
+
+@implementer(IPushProducer)
+class BodyProducer:
+    """Back-pressure of a connection, passed on to the live body."""
+
+    def __init__(self, body: LiveBody) -> None:
+        self._body = body
+
+    def pauseProducing(self) -> None:
+        self._body.pause()
+
+    def resumeProducing(self) -> None:
+        self._body.resume()
+
+    def stopProducing(self) -> None:
+        """The request's own notice of the disconnect stops the body."""

@@ -1,0 +1,60 @@
+"""Header fields that every response carries: browser security (Section 12.7) and CORS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from durable_streams.web.request import HeaderBlock, HeaderList, Request, Response
+
+_SECURITY: HeaderList = [
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Cross-Origin-Resource-Policy", b"cross-origin"),
+    (b"Content-Security-Policy", b"sandbox"),
+]
+_METHODS = b"GET, POST, PUT, DELETE, HEAD, OPTIONS"
+_ALLOWED_HEADERS = (
+    b"Content-Type, Authorization, Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Forked-From, "
+    b"Stream-Fork-Offset, Stream-Fork-Sub-Offset, Producer-Id, Producer-Epoch, Producer-Seq, If-None-Match, If-Match, "
+    b"Last-Event-ID, Cache-Control"
+)
+_EXPOSED_HEADERS = (
+    b"Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, Stream-TTL, Stream-Expires-At, "
+    b"Stream-SSE-Data-Encoding, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, ETag, "
+    b"Location, Retry-After"
+)
+_ONE_DAY = b"86400"
+
+
+class SharedHeaders:
+    """The fields for one service.
+
+    ``origins`` are the web origins whose pages may use it; ``*`` stands for all, an empty list for none.
+    """
+
+    def __init__(self, origins: Sequence[str] = ("*",)) -> None:
+        self._every_origin = "*" in origins
+        self._vary: HeaderList = [] if self._every_origin or not origins else [(b"Vary", b"Origin")]
+        self._stranger = HeaderBlock([*_SECURITY, *self._vary])
+        self._blocks = {origin.encode(): self._block_for(origin.encode()) for origin in origins}
+
+    def _block_for(self, origin: bytes) -> HeaderBlock:
+        allowed = [(b"Access-Control-Allow-Origin", origin), (b"Access-Control-Expose-Headers", _EXPOSED_HEADERS)]
+        return HeaderBlock([*_SECURITY, *self._vary, *allowed])
+
+    def answer_to(self, request: Request) -> HeaderBlock:
+        """The fields for the origin that asks."""
+        if self._every_origin:
+            return self._blocks[b"*"]
+        return self._blocks.get(request.headers.get(b"origin", b""), self._stranger)
+
+
+def preflight(request: Request) -> Response:
+    """The answer to OPTIONS: what methods there are, and for a browser which fields its page may send."""
+    headers: HeaderList = [(b"Allow", _METHODS)]
+    if b"access-control-request-method" in request.headers or b"origin" in request.headers:
+        headers += [
+            (b"Access-Control-Allow-Methods", _METHODS),
+            (b"Access-Control-Allow-Headers", _ALLOWED_HEADERS),
+            (b"Access-Control-Max-Age", _ONE_DAY),
+        ]
+    return Response(204, headers)

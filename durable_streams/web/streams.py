@@ -1,0 +1,139 @@
+"""The handlers of stream URLs: one per method, behind one door that turns refusals into problem details."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from durable_streams.errors import StreamError
+from durable_streams.protocol.commands import Delete
+from durable_streams.protocol.content_types import Kind
+from durable_streams.protocol.results import Slice
+from durable_streams.service import StreamService
+from durable_streams.web.append import append_command, appended_response
+from durable_streams.web.create import create_command, created_response
+from durable_streams.web.describe import described_response
+from durable_streams.web.feed import Feeds, SseReader
+from durable_streams.web.problems import Problem, problem_of
+from durable_streams.web.read import Mode, Query, ReadResponses, query_in
+from durable_streams.web.request import HeaderList, Request, Response
+from durable_streams.web.settings import HttpSettings
+from durable_streams.web.shared_headers import SharedHeaders, preflight
+from durable_streams.web.target import Target, target_of
+
+RESERVED = "__ds"
+
+_log = Logger()
+_Answer = Response | Deferred[Response]
+
+
+class StreamHandlers:
+    """Answers every request for a stream of one service."""
+
+    def __init__(self, service: StreamService, settings: HttpSettings) -> None:
+        self.service = service
+        self.settings = settings
+        self.feeds = Feeds(service, settings)
+        self.shared_headers = SharedHeaders(settings.cors_origins)
+        self._reads = ReadResponses(settings)
+        self._methods: dict[bytes, Callable[[Request, Target], _Answer]] = {
+            b"POST": self._append,
+            b"GET": self._read,
+            b"PUT": self._create,
+            b"HEAD": self._describe,
+            b"DELETE": self._delete,
+            b"OPTIONS": self._options,
+        }
+
+    def handle(self, request: Request, root: bytes) -> _Answer:
+        """Answer a request whose path begins with ``root``. Never raises, and the Deferred only fails by cancelling."""
+        try:
+            answer = self._route(request, target_of(request.path, root))
+        except Exception:
+            return self._with_shared_headers(self._refusal_of(Failure()), request)
+        if isinstance(answer, Response):
+            return self._with_shared_headers(answer, request)
+        answer.addErrback(self._refusal)
+        return answer.addCallback(self._with_shared_headers, request)
+
+    def _with_shared_headers(self, response: Response, request: Request) -> Response:
+        response.shared = self.shared_headers.answer_to(request)
+        return response
+
+    def _route(self, request: Request, target: Target) -> _Answer:
+        method = self._methods.get(request.method)
+        if method is None:
+            allow: HeaderList = [(b"Allow", b"GET, POST, PUT, DELETE, HEAD, OPTIONS")]
+            raise Problem(
+                405, "METHOD_NOT_ALLOWED", "Method not allowed", "Streams do not know this method.", headers=allow
+            )
+        if not target.path or target.path.partition("/")[0] == RESERVED:
+            raise Problem(404, "NOT_FOUND", "Not found", "There is no stream of this name, and there cannot be one.")
+        return method(request, target)
+
+    def _refusal(self, failure: Failure) -> Response | Failure:
+        return failure if failure.check(CancelledError) else self._refusal_of(failure)
+
+    def _refusal_of(self, failure: Failure) -> Response:
+        error = failure.value
+        if isinstance(error, StreamError):
+            return problem_of(error).response()
+        if isinstance(error, Problem):
+            return error.response()
+        _log.failure("a request failed", failure)
+        return Problem(500, "INTERNAL_ERROR", "Internal error", "The service failed; its log says why.").response()
+
+    def _create(self, request: Request, target: Target) -> _Answer:
+        command = create_command(request, target)
+        return self.service.perform_create(command).addCallback(created_response, _url_of(request))
+
+    def _append(self, request: Request, target: Target) -> _Answer:
+        command = append_command(request, target)
+        return self.service.perform_append(command).addCallback(appended_response, command)
+
+    def _delete(self, request: Request, target: Target) -> _Answer:
+        return self.service.perform_delete(Delete(target.path)).addCallback(lambda _: Response(204, []))
+
+    def _describe(self, request: Request, target: Target) -> _Answer:
+        return self.service.describe_at(target.path).addCallback(described_response)
+
+    def _options(self, request: Request, target: Target) -> _Answer:
+        return preflight(request)
+
+    def _read(self, request: Request, target: Target) -> _Answer:
+        query = query_in(request)
+        if query.mode is Mode.LONG_POLL:
+            return self._long_poll(target, query)
+        found = self.service.read_at(target.path, query.position)
+        if query.mode is Mode.SSE:
+            return found.addCallback(self._live, query)
+        if query.position is None:
+            return found.addCallback(self._reads.at_now)
+        return found.addCallback(self._reads.caught_up, request, self.service.clock.seconds())
+
+    def _long_poll(self, target: Target, query: Query) -> Deferred[Response]:
+        settings = self.settings
+        timeout = settings.long_poll_timeout if query.timeout is None else query.timeout
+        found = self.service.read_live_at(target.path, query.position, min(timeout, settings.longest_long_poll))
+        return found.addCallback(lambda found: self._reads.polled(found, query, self.service.clock.seconds()))
+
+    def _live(self, found: Slice, query: Query) -> Response:
+        headers: HeaderList = [
+            (b"Content-Type", b"text/event-stream"),
+            (b"Cache-Control", b"no-cache"),
+            (b"X-Accel-Buffering", b"no"),
+        ]
+        if found.stream.kind is Kind.BINARY:
+            headers.append((b"Stream-SSE-Data-Encoding", b"base64"))
+        return Response(200, headers, SseReader(self.feeds, found, query.cursor))
+
+
+def _url_of(request: Request) -> bytes:
+    """The absolute URL as the client wrote it."""
+    host = request.headers.get(b"host")
+    if not host:
+        return request.path
+    return b"%b://%b%b" % (b"https" if request.secure else b"http", host, request.path)
