@@ -87,10 +87,17 @@ class IStorage(Interface):
         """
 
     def expire() -> Deferred[list[str]]:
-        """Remove the streams that have expired by now; fires with their paths. Called from time to time."""
+        """Remove the streams that have expired by now. Called from time to time.
+
+        Fires with the paths of those that went since the last call, whether removed now or found expired by another
+        member.
+        """
 
     def keep(path: str) -> None:
-        """Count a live reader as an access of the stream at ``path``; nothing happens when there is none."""
+        """Count a live reader as an access of the stream at ``path``, even one whose time has just come.
+
+        Nothing happens when there is no such stream.
+        """
 
 
 class INotifier(Interface):

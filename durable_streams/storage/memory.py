@@ -46,6 +46,7 @@ class MemoryStorage:
         self._logs: dict[int, ByteLog] = {}
         self._expiry = ExpiryQueue()
         self._ids = StreamIds()
+        self._expired: list[str] = []
 
     def open(self) -> Deferred[str]:
         return succeed("in memory, empty")
@@ -131,11 +132,11 @@ class MemoryStorage:
         return self._logs[stream.stream_id].read(start, stop)
 
     def list_streams(self, prefix: str, after: str, limit: int) -> Deferred[Page]:
-        self._expire()
+        now = self._clock.seconds()
         paths = (
             path
             for path, stream in self._catalog.by_path.items()
-            if path > after and path.startswith(prefix) and not stream.soft_deleted
+            if path > after and path.startswith(prefix) and not stream.soft_deleted and not stream.has_expired(now)
         )
         found = nsmallest(limit + 1, paths)
         return succeed(Page([describe(self._catalog.by_path[path]) for path in found[:limit]], len(found) > limit))
@@ -144,21 +145,25 @@ class MemoryStorage:
         return succeed(self._expire())
 
     def _expire(self) -> list[str]:
-        expired = self._expiry.expired(self._clock.seconds(), self._catalog.by_id)
-        for stream in expired:
-            self._delete(stream)
-        return [stream.path for stream in expired]
+        for stream in self._expiry.expired(self._clock.seconds(), self._catalog.by_id):
+            self._remove_expired(stream)
+        removed, self._expired = self._expired, []
+        return removed
+
+    def _remove_expired(self, stream: Stream) -> None:
+        self._delete(stream)
+        self._expired.append(stream.path)
 
     def keep(self, path: str) -> None:
-        stream = self._lookup(path)
-        if stream is not None:
+        stream = self._catalog.by_path.get(path)
+        if stream is not None and not stream.soft_deleted:
             stream.accessed_at = self._clock.seconds()
 
     def _lookup(self, path: str) -> Stream | None:
         """The stream at a path, soft-deleted ones included, unless it has just expired for good."""
         stream = self._catalog.by_path.get(path)
         if stream is not None and not stream.soft_deleted and stream.has_expired(self._clock.seconds()):
-            self._delete(stream)
+            self._remove_expired(stream)
             return self._catalog.by_path.get(path)
         return stream
 

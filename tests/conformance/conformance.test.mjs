@@ -1,0 +1,7 @@
+import { runConformanceTests } from "@durable-streams/server-conformance-tests"
+
+runConformanceTests({
+  baseUrl: process.env.CONFORMANCE_URL,
+  longPollTimeoutMs: Number(process.env.CONFORMANCE_LONG_POLL_MS),
+  subscriptions: process.env.CONFORMANCE_SUBSCRIPTIONS === "true",
+})

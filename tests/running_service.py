@@ -1,0 +1,92 @@
+"""The real service as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LISTENING = re.compile(r"listening on (https?://[^/\s]+)(/\S*)")
+ROOT = Path(__file__).parent.parent
+
+
+class RunningService:
+    """A started ``twistd durable-streams``; ``url`` is the stream root, with its final slash."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.log: list[str] = []
+        self._listening = threading.Event()
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+
+    def _read_log(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.log.append(line)
+            if LISTENING.search(line):
+                self._listening.set()
+        self._listening.set()
+
+    def wait_until_listening(self, seconds: float = 30) -> None:
+        self._listening.wait(seconds)
+        if not any(LISTENING.search(line) for line in self.log):
+            raise AssertionError(f"the service did not start: {''.join(self.log)}")
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of the first listener."""
+        return self._match()[1]
+
+    @property
+    def url(self) -> str:
+        match = self._match()
+        return match[1] + match[2].rstrip(";")
+
+    def _match(self) -> re.Match[str]:
+        return next(match for line in self.log if (match := LISTENING.search(line)))
+
+    def kill(self) -> None:
+        self.process.kill()
+        self._end()
+
+    def terminate(self) -> int:
+        """Ask it to stop; returns the exit status."""
+        self.process.terminate()
+        return self._end()
+
+    def _end(self) -> int:
+        status = self.process.wait(30)
+        self._reader.join(30)
+        return status
+
+
+@contextmanager
+def running_service(
+    *options: str, listen: str = "tcp:0:interface=127.0.0.1", reactor: str | None = None, cwd: Path | None = None
+) -> Iterator[RunningService]:
+    """Start the service with options after ``durable-streams`` and wait until it listens; it ends with the block."""
+    twistd = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", *(["--reactor", reactor] if reactor else [])]
+    process = subprocess.Popen(
+        [*twistd, "durable-streams", "--listen", listen, *options],
+        cwd=cwd or ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    service = RunningService(process)
+    try:
+        service.wait_until_listening()
+        yield service
+    finally:
+        if process.poll() is None:
+            service.kill()
+
+
+_TWISTD = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
