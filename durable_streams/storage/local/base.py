@@ -1,0 +1,269 @@
+"""The base store: SQLite, filled from the journal, read when something is not in memory."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+
+from durable_streams.errors import StorageFailed
+from durable_streams.protocol.content_types import kind_of
+from durable_streams.protocol.events import ForkPoint
+from durable_streams.protocol.producers import ProducerClaim, ProducerState
+from durable_streams.protocol.stream import Stream
+
+FILE_NAME = "base.sqlite"
+LARGEST_RUN = 1024 * 1024
+GARBAGE_STEP = 256
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_fork = msgspec.msgpack.Decoder(ForkPoint).decode
+_decode_claim = msgspec.msgpack.Decoder(ProducerClaim).decode
+_COLUMNS = (
+    "stream_id, path, content_type, ttl, expires_at, created_at, accessed_at, fork, tail, closed, closed_by, "
+    "stream_seq, forks, soft_deleted"
+)
+_SOME = 500
+
+Row = tuple[
+    int, str, str, int | None, float | None, float, float, bytes | None, int, int, bytes | None, str | None, int, int
+]
+
+
+def connect(directory: Path, *, timeout: float = 30.0) -> sqlite3.Connection:
+    """A connection to the base store of a data directory, in autocommit mode."""
+    connection = sqlite3.connect(
+        directory / FILE_NAME, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=64
+    )
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = full")
+    connection.execute("pragma cache_size = -65536")
+    return connection
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to this version. Raises ``StorageFailed`` for one from the future."""
+    version = connection.execute("pragma user_version").fetchone()[0]
+    scripts = sorted(
+        (int(entry.name[:4]), entry)
+        for entry in (files(__package__) / "schema").iterdir()
+        if entry.name.endswith(".sql")
+    )
+    if version > scripts[-1][0]:
+        raise StorageFailed(f"{FILE_NAME} has schema {version}, which is newer than this program knows")
+    for number, script in scripts:
+        if number > version:
+            connection.executescript(f"begin;\n{script.read_text()}\npragma user_version = {number};\ncommit;")
+
+
+class BaseStore:
+    """Reads and writes rows; transactions are the caller's. Raises ``sqlite3.Error``."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    # --- reading
+
+    def folded_segment(self) -> int:
+        return self._value("select folded_segment from progress")
+
+    def last_stream_id(self) -> int:
+        return self._value("select last_stream_id from progress")
+
+    def is_empty(self) -> bool:
+        return self.connection.execute("select 1 from streams limit 1").fetchone() is None
+
+    def _value(self, query: str) -> int:
+        return int(self.connection.execute(query).fetchone()[0])
+
+    def with_sources(self, path: str) -> list[Stream]:
+        """The stream at a path and the whole chain of its sources, or nothing."""
+        row = self.connection.execute(f"select {_COLUMNS} from streams where path = ?", (path,)).fetchone()
+        return [] if row is None else self._chain(self._stream(row))
+
+    def by_ids(self, stream_ids: Iterable[int]) -> Iterator[Stream]:
+        """The streams that are there of those ids, without their sources."""
+        wanted = list(stream_ids)
+        for first in range(0, len(wanted), _SOME):
+            part = wanted[first : first + _SOME]
+            marks = ",".join("?" * len(part))
+            rows = self.connection.execute(
+                f"select {_COLUMNS} from streams where stream_id in ({marks})", part
+            ).fetchall()
+            producers = self._producers_of(part)
+            for row in rows:
+                stream = self._bare_stream(row)
+                stream.producers = producers.get(stream.stream_id, {})
+                yield stream
+
+    def by_paths(self, paths: Sequence[str]) -> Iterator[Stream]:
+        """The streams that are there at those paths, without their sources."""
+        for first in range(0, len(paths), _SOME):
+            part = paths[first : first + _SOME]
+            marks = ",".join("?" * len(part))
+            ids = self.connection.execute(f"select stream_id from streams where path in ({marks})", part).fetchall()
+            yield from self.by_ids(found for (found,) in ids)
+
+    def _chain(self, stream: Stream) -> list[Stream]:
+        chain = [stream]
+        while stream.fork is not None:
+            stream = next(self.by_ids((stream.fork.source_id,)))
+            chain.append(stream)
+        return chain
+
+    def _stream(self, row: Row) -> Stream:
+        stream = self._bare_stream(row)
+        stream.producers = self._producers_of((stream.stream_id,)).get(stream.stream_id, {})
+        return stream
+
+    def _producers_of(self, stream_ids: Sequence[int]) -> dict[int, dict[str, ProducerState]]:
+        marks = ",".join("?" * len(stream_ids))
+        found: dict[int, dict[str, ProducerState]] = {}
+        query = f"select stream_id, producer_id, epoch, last_seq from producers where stream_id in ({marks})"
+        for stream_id, producer_id, epoch, last_seq in self.connection.execute(query, stream_ids):
+            found.setdefault(stream_id, {})[producer_id] = ProducerState(epoch, last_seq)
+        return found
+
+    @staticmethod
+    def _bare_stream(row: Row) -> Stream:
+        stream = Stream.__new__(Stream)
+        (
+            stream.stream_id,
+            stream.path,
+            stream.content_type,
+            stream.ttl,
+            stream.expires_at,
+            stream.created_at,
+            stream.accessed_at,
+            fork,
+            stream.tail,
+            closed,
+            closed_by,
+            stream.stream_seq,
+            stream.forks,
+            soft_deleted,
+        ) = row
+        stream.kind = kind_of(stream.content_type)
+        stream.fork = None if fork is None else _decode_fork(fork)
+        stream.closed = bool(closed)
+        stream.closed_by = None if closed_by is None else _decode_claim(closed_by)
+        stream.soft_deleted = bool(soft_deleted)
+        stream.producers = {}
+        return stream
+
+    def read(self, stream_id: int, position: int, stop: int) -> bytes:
+        """A stream's own bytes from a position up to ``stop``, or as far as they are here."""
+        first = self.connection.execute(
+            "select start from runs where stream_id = ? and start <= ? order by start desc limit 1",
+            (stream_id, position),
+        ).fetchone()
+        if first is None:
+            return b""
+        rows = self.connection.execute(
+            "select start, bytes from runs join data using (data_id) "
+            "where stream_id = ? and start >= ? and start < ? order by start",
+            (stream_id, first[0], stop),
+        )
+        return b"".join([data[max(0, position - start) : stop - start] for start, data in rows])
+
+    def paths(self, prefix: str, after: str, limit: int) -> list[str]:
+        """Paths of streams that are not soft-deleted, in order."""
+        end = prefix + "\U0010ffff"
+        query = (
+            "select path from streams where path > ? and path >= ? and path < ? and not soft_deleted "
+            "order by path limit ?"
+        )
+        return [path for (path,) in self.connection.execute(query, (after, prefix, end, limit))]
+
+    def expired_paths(self, now: float, limit: int) -> list[str]:
+        """Paths of streams whose deadline, as far as it is known here, has come."""
+        query = "select path from streams where deadline <= ? and not soft_deleted order by deadline limit ?"
+        return [path for (path,) in self.connection.execute(query, (now, limit))]
+
+    # --- writing
+
+    def write_stream(self, stream: Stream) -> None:
+        """Insert or replace a stream's row and the producers that it knows."""
+        self.connection.execute(
+            f"insert or replace into streams ({_COLUMNS}, deadline) values ({','.join('?' * 15)})",
+            (
+                stream.stream_id,
+                stream.path,
+                stream.content_type,
+                stream.ttl,
+                stream.expires_at,
+                stream.created_at,
+                stream.accessed_at,
+                None if stream.fork is None else _encode(stream.fork),
+                stream.tail,
+                stream.closed,
+                None if stream.closed_by is None else _encode(stream.closed_by),
+                stream.stream_seq,
+                stream.forks,
+                stream.soft_deleted,
+                stream.deadline,
+            ),
+        )
+
+    def write_producers(self, stream_id: int, producers: dict[str, ProducerState]) -> None:
+        rows = [(stream_id, name, state.epoch, state.last_seq) for name, state in producers.items()]
+        self.connection.executemany("insert or replace into producers values (?, ?, ?, ?)", rows)
+
+    def add_bytes(self, stream_id: int, start: int, data: bytes) -> None:
+        """Append bytes to a stream's runs.
+
+        Short runs before them are joined while they are less than twice as long: every byte is then rewritten a
+        number of times that grows with the logarithm of a run's length only.
+        """
+        for first in range(0, len(data), LARGEST_RUN):
+            self._add_run(stream_id, start + first, data[first : first + LARGEST_RUN])
+
+    def _add_run(self, stream_id: int, start: int, data: bytes) -> None:
+        while (last := self._last_run(stream_id)) is not None:
+            last_start, length, data_id = last
+            if length >= 2 * len(data) or length + len(data) > LARGEST_RUN:
+                break
+            (before,) = self.connection.execute("select bytes from data where data_id = ?", (data_id,)).fetchone()
+            data = before + data
+            start = last_start
+            self.connection.execute("delete from data where data_id = ?", (data_id,))
+            self.connection.execute("delete from runs where stream_id = ? and start = ?", (stream_id, last_start))
+        written = self.connection.execute("insert into data (bytes) values (?)", (data,)).lastrowid
+        self.connection.execute("insert into runs values (?, ?, ?, ?)", (stream_id, start, len(data), written))
+
+    def _last_run(self, stream_id: int) -> tuple[int, int, int] | None:
+        query = "select start, length, data_id from runs where stream_id = ? order by start desc limit 1"
+        found: tuple[int, int, int] | None = self.connection.execute(query, (stream_id,)).fetchone()
+        return found
+
+    def remove_stream(self, stream_id: int) -> None:
+        """Take a stream away; its bytes follow in small steps."""
+        self.connection.execute("delete from streams where stream_id = ?", (stream_id,))
+        self.connection.execute("insert or ignore into garbage values (?)", (stream_id,))
+
+    def collect_garbage(self) -> bool:
+        """Remove some of the bytes that nobody needs; False when there are none."""
+        row = self.connection.execute("select stream_id from garbage limit 1").fetchone()
+        if row is None:
+            return False
+        (stream_id,) = row
+        runs = self.connection.execute(
+            "select start, data_id from runs where stream_id = ? limit ?", (stream_id, GARBAGE_STEP)
+        ).fetchall()
+        self.connection.executemany("delete from data where data_id = ?", [(data_id,) for _, data_id in runs])
+        self.connection.executemany(
+            "delete from runs where stream_id = ? and start = ?", [(stream_id, s) for s, _ in runs]
+        )
+        if len(runs) < GARBAGE_STEP:
+            self.connection.execute("delete from producers where stream_id = ?", (stream_id,))
+            self.connection.execute("delete from garbage where stream_id = ?", (stream_id,))
+        return True
+
+    def record_progress(self, folded_segment: int, last_stream_id: int) -> None:
+        self.connection.execute(
+            "update progress set folded_segment = ?, last_stream_id = max(last_stream_id, ?)",
+            (folded_segment, last_stream_id),
+        )

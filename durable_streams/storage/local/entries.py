@@ -1,0 +1,89 @@
+"""What waits for a commit, and what happens when it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from durable_streams.errors import StorageFailed
+from durable_streams.protocol.events import Appended
+from durable_streams.protocol.results import AppendResult
+from durable_streams.storage.local.hot_stream import HotStream
+
+_T = TypeVar("_T")
+
+
+def failed(failure: Failure) -> StorageFailed:
+    """What callers are told when the journal has failed."""
+    return StorageFailed(f"the journal failed: {failure.getErrorMessage()}")
+
+
+class AppendEntry:
+    """An append: readers see it from its commit on, then its writer hears of it."""
+
+    __slots__ = ("_closed", "_committed", "_done", "_hot", "_result", "_tail")
+
+    def __init__(
+        self,
+        hot: HotStream,
+        event: Appended,
+        committed: Callable[[HotStream, int], None],
+        result: AppendResult,
+        done: Deferred[AppendResult],
+    ) -> None:
+        self._hot = hot
+        self._tail = event.start + len(event.data)
+        self._closed = event.closed
+        self._committed = committed
+        self._result = result
+        self._done = done
+
+    def committed(self, segment: int) -> None:
+        hot = self._hot
+        hot.tail = self._tail
+        if self._closed:
+            hot.closed = True
+        self._committed(hot, segment)
+        self._done.callback(self._result)
+
+    def refused(self, failure: Failure) -> None:
+        self._done.errback(failed(failure))
+
+
+class EventEntry:
+    """Any other event; ``after`` is called with the segment when it is durable, ``done`` fires behind that."""
+
+    __slots__ = ("_after", "_done")
+
+    def __init__(self, after: Callable[[int], None], done: Deferred[None]) -> None:
+        self._after = after
+        self._done = done
+
+    def committed(self, segment: int) -> None:
+        self._after(segment)
+        self._done.callback(None)
+
+    def refused(self, failure: Failure) -> None:
+        self._done.errback(failed(failure))
+
+
+class Barrier(Generic[_T]):
+    """Fires ``done`` with an outcome that rests on what is on its way to the disk."""
+
+    __slots__ = ("_done", "_outcome")
+
+    def __init__(self, outcome: _T | Failure, done: Deferred[_T]) -> None:
+        self._outcome = outcome
+        self._done = done
+
+    def committed(self, segment: int) -> None:
+        if isinstance(self._outcome, Failure):
+            self._done.errback(self._outcome)
+        else:
+            self._done.callback(self._outcome)
+
+    def refused(self, failure: Failure) -> None:
+        self._done.errback(failed(failure))

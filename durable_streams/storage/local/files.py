@@ -1,0 +1,104 @@
+"""What the journal asks of a file system; tests put one in its place that loses what was not synced."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+
+class JournalFile(Protocol):
+    """An open file of fixed length, written at positions."""
+
+    def write(self, position: int, data: bytes) -> None:
+        """Write all of ``data``. Raises ``OSError``."""
+
+    def sync(self) -> None:
+        """Make every byte written so far durable. Raises ``OSError``; what was written is then in doubt for ever."""
+
+    def close(self) -> None: ...
+
+
+class Files(Protocol):
+    """A flat directory of journal files. Every member may raise ``OSError``."""
+
+    def allocate(self, name: str, size: int) -> JournalFile:
+        """Make a file of ``size`` zero bytes, all of its space reserved, and open it for writing."""
+
+    def open(self, name: str) -> JournalFile:
+        """Open an existing file for writing."""
+
+    def read(self, name: str) -> bytes:
+        """The whole content of a file."""
+
+    def names(self) -> list[str]:
+        """The files in the directory, in any order."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name."""
+
+    def remove(self, name: str) -> None:
+        """Take a file away."""
+
+    def sync_names(self) -> None:
+        """Make all that was allocated, renamed or removed durable."""
+
+
+class OsFile:
+    """A file of the operating system."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, position: int, data: bytes) -> None:
+        written = os.pwrite(self._descriptor, data, position)
+        view = memoryview(data)
+        while written < len(data):
+            written += os.pwrite(self._descriptor, view[written:], position + written)
+
+    def sync(self) -> None:
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class OsFiles:
+    """A directory of the operating system, made when it is not there."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def allocate(self, name: str, size: int) -> OsFile:
+        descriptor = os.open(self._directory / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+            os.fsync(descriptor)
+        except OSError:
+            os.close(descriptor)
+            os.unlink(self._directory / name)
+            raise
+        return OsFile(descriptor)
+
+    def open(self, name: str) -> OsFile:
+        return OsFile(os.open(self._directory / name, os.O_RDWR | os.O_CLOEXEC))
+
+    def read(self, name: str) -> bytes:
+        return (self._directory / name).read_bytes()
+
+    def names(self) -> list[str]:
+        return os.listdir(self._directory)
+
+    def rename(self, old: str, new: str) -> None:
+        os.rename(self._directory / old, self._directory / new)
+
+    def remove(self, name: str) -> None:
+        os.unlink(self._directory / name)
+
+    def sync_names(self) -> None:
+        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

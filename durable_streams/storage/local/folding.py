@@ -1,0 +1,89 @@
+"""Folding: the events of a sealed journal segment become rows and runs of the base store, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from durable_streams.protocol.events import Appended, Event, StreamCreated
+from durable_streams.storage.catalog import Catalog
+from durable_streams.storage.local.base import BaseStore
+
+
+def load_touched(base: BaseStore, catalog: Catalog, events: Sequence[Event]) -> None:
+    """Bring into ``catalog`` what ``events`` need: their streams, and for creations and deletions the sources."""
+    wanted = {event.stream_id for event in events}
+    wanted |= {event.fork.source_id for event in events if isinstance(event, StreamCreated) and event.fork is not None}
+    wanted -= catalog.by_id.keys()
+    while wanted:
+        sources = set()
+        for stream in base.by_ids(sorted(wanted)):
+            catalog.add(stream)
+            if stream.fork is not None:
+                sources.add(stream.fork.source_id)
+        wanted = sources - catalog.by_id.keys()
+
+
+class Folding:
+    """Applies one segment to the base store. Applying it again, or one that is older, changes nothing."""
+
+    def __init__(self, base: BaseStore) -> None:
+        self._base = base
+
+    def fold(self, segment: int, events: Sequence[Event]) -> None:
+        """Fold the segment after the last one. Raises ``sqlite3.Error``; then nothing was changed."""
+        connection = self._base.connection
+        connection.execute("begin immediate")
+        try:
+            if self._base.folded_segment() == segment - 1:
+                self._apply(segment, events)
+            connection.execute("commit")
+        except BaseException:
+            connection.execute("rollback")
+            raise
+
+    def _apply(self, segment: int, events: Sequence[Event]) -> None:
+        base = self._base
+        catalog = Catalog()
+        load_touched(base, catalog, events)
+        changed: set[int] = set()
+        removed: set[int] = set()
+        written: dict[int, list[bytes]] = {}
+        producers: dict[int, set[str]] = {}
+        for event in events:
+            gone = catalog.apply(event)
+            changed.add(event.stream_id)
+            if isinstance(event, StreamCreated) and event.fork is not None:
+                changed.add(event.fork.source_id)
+            if isinstance(event, Appended | StreamCreated) and event.data:
+                written.setdefault(event.stream_id, []).append(event.data)
+            if isinstance(event, Appended) and event.producer is not None:
+                producers.setdefault(event.stream_id, set()).add(event.producer.producer_id)
+            for stream in gone:
+                removed.add(stream.stream_id)
+                if stream.fork is not None:
+                    changed.add(stream.fork.source_id)
+        for stream_id in removed:
+            base.remove_stream(stream_id)
+        for stream_id in sorted(changed - removed):
+            base.write_stream(catalog.by_id[stream_id])
+        for stream_id, parts in written.items():
+            if stream_id not in removed:
+                data = b"".join(parts)
+                base.add_bytes(stream_id, catalog.by_id[stream_id].tail - len(data), data)
+        for stream_id, names in producers.items():
+            if stream_id not in removed:
+                states = catalog.by_id[stream_id].producers
+                base.write_producers(stream_id, {name: states[name] for name in names})
+        base.record_progress(segment, max((event.stream_id for event in events), default=0))
+
+    def collect_garbage(self) -> bool:
+        """One small step of removing bytes that nobody needs; False when there are none."""
+        connection = self._base.connection
+        connection.execute("begin immediate")
+        try:
+            more = self._base.collect_garbage()
+            connection.execute("commit")
+        except BaseException:
+            connection.execute("rollback")
+            raise
+        return more

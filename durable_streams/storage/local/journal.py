@@ -1,0 +1,212 @@
+"""The journal: what was decided, in order, on disk, until it has been folded into the base store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from durable_streams.errors import StorageFailed
+from durable_streams.protocol.events import Event
+from durable_streams.storage.local.files import Files, JournalFile
+from durable_streams.storage.local.segment import (
+    BATCH_LENGTH,
+    HEADER_LENGTH,
+    RECORD_LENGTH,
+    SEAL_LENGTH,
+    SegmentDamaged,
+    SegmentReader,
+    SegmentWriter,
+    header,
+)
+
+SPARE = "spare"
+
+_NAME = re.compile(r"([0-9]{16})\.journal")
+
+
+def segment_name(number: int) -> str:
+    return f"{number:016d}.journal"
+
+
+def segment_numbers(files: Files) -> list[int]:
+    """The numbers of the segments in a directory, in order."""
+    return sorted(int(match[1]) for name in files.names() if (match := _NAME.fullmatch(name)))
+
+
+@dataclass
+class Recovered:
+    """What replay found; ``newest`` is the number of the newest segment."""
+
+    segments: int = 0
+    events: int = 0
+    newest: int = 0
+
+
+def replay(files: Files, after: int, apply: Callable[[int, Sequence[Event]], None]) -> Recovered:
+    """Read every segment numbered above ``after`` and hand its events to ``apply``; seal the newest one.
+
+    Raises ``StorageFailed`` naming file and position when a segment that was acknowledged cannot be read.
+    """
+    recovered = Recovered(newest=after)
+    numbers = [number for number in segment_numbers(files) if number > after]
+    for expected, number in enumerate(numbers, after + 1):
+        name = segment_name(number)
+        if number != expected:
+            raise StorageFailed(f"journal file {segment_name(expected)} is missing")
+        reader = SegmentReader(number, files.read(name))
+        try:
+            events = list(reader.events())
+        except SegmentDamaged as damage:
+            raise StorageFailed(f"journal file {name} at position {damage.position}: {damage.reason}") from None
+        if not reader.sealed:
+            if number != numbers[-1]:
+                raise StorageFailed(f"journal file {name} at position {reader.end}: it ends too early")
+            _seal_torn(files, name, number, reader)
+        apply(number, events)
+        recovered.segments += 1
+        recovered.events += len(events)
+        recovered.newest = number
+    return recovered
+
+
+def _seal_torn(files: Files, name: str, number: int, reader: SegmentReader) -> None:
+    """End the segment where its last good batch ends, so that nothing behind that can ever come to life."""
+    writer = SegmentWriter(number)
+    for _ in range(reader.batches):
+        writer.seal()
+    file = files.open(name)
+    file.write(reader.end, writer.seal())
+    file.sync()
+    file.close()
+
+
+def read_segment(files: Files, number: int) -> Iterator[Event]:
+    """The events of a sealed segment. Raises ``SegmentDamaged``."""
+    reader = SegmentReader(number, files.read(segment_name(number)))
+    yield from reader.events()
+    if not reader.sealed:
+        raise SegmentDamaged(reader.end, "it ends too early")
+
+
+class Journal:
+    """Places batches into preallocated segments.
+
+    Two segments are kept ready: the active one and a spare. Whatever fits into one of them can be written without
+    asking the file system for space, so who looks at ``room`` before deciding never meets a full disk afterwards.
+    """
+
+    def __init__(self, files: Files, newest: int, segment_bytes: int) -> None:
+        """Begin a new segment after ``newest``. Raises ``OSError``."""
+        self._files = files
+        self._segment_bytes = segment_bytes
+        self.number = newest + 1
+        for name in files.names():
+            if name.startswith(SPARE):
+                files.remove(name)
+        first = self.allocate(self.number, 0)
+        self._activate(first)
+        files.rename(first.name, segment_name(self.number))
+        files.sync_names()
+        self._spare: SpareSegment | None = None
+
+    def _activate(self, segment: SpareSegment) -> None:
+        self._file = segment.file
+        self._capacity = segment.capacity
+        self._position = HEADER_LENGTH
+        self._writer = SegmentWriter(self.number)
+
+    def allocate(self, number: int, payload_bytes: int) -> SpareSegment:
+        """Make a segment with room for a record of ``payload_bytes`` at least.
+
+        Blocks; touches nothing of the journal but the file system, so it may run in a thread. Raises ``OSError``.
+        """
+        overhead = HEADER_LENGTH + BATCH_LENGTH + RECORD_LENGTH + SEAL_LENGTH
+        capacity = max(self._segment_bytes, payload_bytes + overhead)
+        name = f"{SPARE}-{number}"
+        file = self._files.allocate(name, capacity)
+        file.write(0, header(number, capacity))
+        file.sync()
+        return SpareSegment(name, file, capacity)
+
+    @property
+    def has_spare(self) -> bool:
+        return self._spare is not None
+
+    def adopt_spare(self, spare: SpareSegment) -> None:
+        """Keep an allocated segment ready; it must have the number that follows the active one."""
+        self._spare = spare
+
+    def drop_spare(self) -> None:
+        """Give up the spare, if there is one, for a larger one."""
+        if self._spare is not None:
+            self._spare.file.close()
+            self._spare = None
+
+    @property
+    def room(self) -> int:
+        """The most bytes of records (framing of each included) that the next batch can have."""
+        return max(self._rest(), self._spare.room if self._spare else 0) - BATCH_LENGTH
+
+    def _rest(self) -> int:
+        return self._capacity - SEAL_LENGTH - self._position
+
+    def place(self, payloads: Sequence[bytes], length: int) -> Write:
+        """Give a batch, whose records take ``length`` bytes, its place; the answer writes and syncs it when called."""
+        if length + BATCH_LENGTH <= self._rest():
+            position = self._position
+            self._position += length + BATCH_LENGTH
+            return partial(_write, self._file, position, self._writer.batch(payloads))
+        return self._roll(payloads, length)
+
+    def _roll(self, payloads: Sequence[bytes], length: int) -> Write:
+        assert self._spare is not None
+        full, position, seal = self._file, self._position, self._writer.seal()
+        self.number += 1
+        spare, self._spare = self._spare, None
+        self._activate(spare)
+        file, batch, name = self._file, self._writer.batch(payloads), segment_name(self.number)
+        self._position += length + BATCH_LENGTH
+
+        def write() -> None:
+            # In this order a segment is never found unsealed behind another one.
+            _write(full, position, seal)
+            full.close()
+            self._files.rename(spare.name, name)
+            self._files.sync_names()
+            _write(file, HEADER_LENGTH, batch)
+
+        return write
+
+    def seal(self) -> None:
+        """End the active segment for good. Blocks. Raises ``OSError``."""
+        _write(self._file, self._position, self._writer.seal())
+        self._file.close()
+
+    def close(self) -> None:
+        """Release the files as they are."""
+        self._file.close()
+        if self._spare is not None:
+            self._spare.file.close()
+
+
+Write = Callable[[], None]
+
+
+def _write(file: JournalFile, position: int, data: bytes) -> None:
+    file.write(position, data)
+    file.sync()
+
+
+@dataclass(frozen=True)
+class SpareSegment:
+    """An allocated segment that has only its header."""
+
+    name: str
+    file: JournalFile
+    capacity: int
+
+    @property
+    def room(self) -> int:
+        return self.capacity - HEADER_LENGTH - SEAL_LENGTH

@@ -1,0 +1,179 @@
+"""The format of one journal segment: a header, then batches of records, then a seal.
+
+All numbers are little-endian. Every checksum is a CRC-32 that begins with the segment's number, so that bytes left
+over from another segment are never taken for records of this one.
+
+========  =====  ==============================================================
+header    32     ``DSJRNL01``, segment number (8), capacity (8), zeros (4), CRC of all before (4)
+batch     24     ``DSBATCH`` and ``0x00`` or ``0x01`` for the seal, batch number (8), length of its records (4), CRC (4)
+record    8 + n  length n (4), CRC of the payload (4), the payload: one event as MessagePack
+========  =====  ==============================================================
+
+A batch is what one sync made durable. The newest segment may end within a batch, because that one was never
+acknowledged; a damaged batch that another one follows, or a segment without its seal that another one follows, is
+corruption.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from zlib import crc32
+
+import msgspec
+
+from durable_streams.protocol.events import Event
+
+HEADER_LENGTH = 32
+BATCH_LENGTH = 24
+RECORD_LENGTH = 8
+SEAL_LENGTH = BATCH_LENGTH
+
+_MAGIC = b"DSJRNL01"
+_BATCH = b"DSBATCH\x00"
+_SEAL = b"DSBATCH\x01"
+_HEADER_BODY = struct.Struct("<8sQQ4x")
+_BATCH_BODY = struct.Struct("<8sQI")
+_CRC = struct.Struct("<I")
+_RECORD = struct.Struct("<II")
+
+encode_event = msgspec.msgpack.Encoder().encode
+_decode_event = msgspec.msgpack.Decoder(Event).decode
+
+
+class SegmentDamaged(Exception):
+    """A segment is not as it was written; ``position`` is where."""
+
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(position, reason)
+        self.position = position
+        self.reason = reason
+
+
+def _seed(number: int) -> int:
+    return crc32(number.to_bytes(8, "little"))
+
+
+def header(number: int, capacity: int) -> bytes:
+    body = _HEADER_BODY.pack(_MAGIC, number, capacity)
+    return body + _CRC.pack(crc32(body))
+
+
+class SegmentWriter:
+    """Frames the batches of one segment."""
+
+    def __init__(self, number: int) -> None:
+        self._seed = _seed(number)
+        self._batch = 0
+
+    def batch(self, payloads: Sequence[bytes]) -> bytes:
+        """The bytes of a batch of encoded events."""
+        seed = self._seed
+        parts = [b""]
+        length = 0
+        for payload in payloads:
+            parts.append(_RECORD.pack(len(payload), crc32(payload, seed)))
+            parts.append(payload)
+            length += RECORD_LENGTH + len(payload)
+        parts[0] = self._batch_header(_BATCH, length)
+        return b"".join(parts)
+
+    def seal(self) -> bytes:
+        """What ends the segment."""
+        return self._batch_header(_SEAL, 0)
+
+    def _batch_header(self, magic: bytes, length: int) -> bytes:
+        body = _BATCH_BODY.pack(magic, self._batch, length)
+        self._batch += 1
+        return body + _CRC.pack(crc32(body, self._seed))
+
+
+class SegmentReader:
+    """Reads a segment back. After ``events`` has been exhausted, ``end`` is where the good batches end.
+
+    ``sealed`` tells whether the seal was there, ``batches`` how many batches there were.
+    """
+
+    def __init__(self, number: int, content: bytes) -> None:
+        self._number = number
+        self._seed = _seed(number)
+        self._content = content
+        self.end = HEADER_LENGTH
+        self.batches = 0
+        self.sealed = False
+
+    def events(self) -> Iterator[Event]:
+        """Every event of every good batch. Raises ``SegmentDamaged`` when what follows them cannot be a torn tail."""
+        self._check_header()
+        while True:
+            try:
+                length = self._batch_at(self.end, self.batches)
+                if length is None:
+                    return
+                events = list(self._records(self.end + BATCH_LENGTH, length))
+            except SegmentDamaged:
+                self._check_nothing_follows()
+                return
+            yield from events
+            self.end += BATCH_LENGTH + length
+            self.batches += 1
+
+    def _check_header(self) -> None:
+        content = self._content
+        if len(content) < HEADER_LENGTH or content[:8] != _MAGIC:
+            raise SegmentDamaged(0, "it is not a journal segment of this version")
+        _, number, capacity = _HEADER_BODY.unpack_from(content)
+        if _CRC.unpack_from(content, HEADER_LENGTH - 4)[0] != crc32(content[: HEADER_LENGTH - 4]):
+            raise SegmentDamaged(0, "its header is damaged")
+        if number != self._number:
+            raise SegmentDamaged(0, f"its header says segment {number}")
+        if len(content) < capacity:
+            raise SegmentDamaged(len(content), f"it was truncated from {capacity} bytes")
+
+    def _batch_at(self, position: int, number: int) -> int | None:
+        """The length of the batch's records; None when it is the seal."""
+        if position + BATCH_LENGTH > len(self._content):
+            raise SegmentDamaged(position, "no room for a batch")
+        magic, found, length = _BATCH_BODY.unpack_from(self._content, position)
+        checksum = _CRC.unpack_from(self._content, position + BATCH_LENGTH - 4)[0]
+        body = self._content[position : position + BATCH_LENGTH - 4]
+        if magic not in (_BATCH, _SEAL) or found != number or checksum != crc32(body, self._seed):
+            raise SegmentDamaged(position, "no good batch")
+        if magic == _SEAL:
+            self.sealed = True
+            return None
+        if position + BATCH_LENGTH + length > len(self._content):
+            raise SegmentDamaged(position, "a batch goes beyond the segment")
+        return int(length)
+
+    def _records(self, position: int, length: int) -> Iterator[Event]:
+        stop = position + length
+        while position < stop:
+            if position + RECORD_LENGTH > stop:
+                raise SegmentDamaged(position, "a record goes beyond its batch")
+            size, checksum = _RECORD.unpack_from(self._content, position)
+            start = position + RECORD_LENGTH
+            payload = self._content[start : start + size]
+            if start + size > stop or crc32(payload, self._seed) != checksum:
+                raise SegmentDamaged(position, "a record is damaged")
+            try:
+                yield _decode_event(payload)
+            except msgspec.DecodeError as error:
+                raise SegmentDamaged(position, f"a record cannot be read: {error}") from None
+            position = start + size
+
+    def _check_nothing_follows(self) -> None:
+        """A later batch proves that the one which cannot be read had been synced."""
+        position = self.end
+        while (position := self._content.find(_BATCH[:7], position + 1)) >= 0:
+            if position + BATCH_LENGTH > len(self._content):
+                return
+            _, number, _ = _BATCH_BODY.unpack_from(self._content, position)
+            if number <= self.batches:
+                continue
+            try:
+                self._batch_at(position, number)
+            except SegmentDamaged:
+                continue
+            self.sealed = False
+            raise SegmentDamaged(self.end, f"batch {self.batches} is damaged, and batch {number} follows it")

@@ -1,0 +1,75 @@
+"""Who does the storage's blocking work: a writer thread, a reader thread, and the checkpointer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorProcess, IReactorTime
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from durable_streams.storage.local.checkpoints import CheckpointProcess
+
+_T = TypeVar("_T")
+
+
+class Offload(Protocol):
+    """Runs a function elsewhere, one at a time and in order; the Deferred fires on the reactor with its outcome."""
+
+    def __call__(self, work: Callable[[], _T], /) -> Deferred[_T]: ...
+
+
+class Folder(Protocol):
+    """Folds sealed segments into the base store."""
+
+    trouble: str | None
+
+    def fold(self, segment: int) -> None:
+        """Fold a segment after those asked for before, and say so."""
+
+    def stop(self) -> Deferred[None]:
+        """Fold no more."""
+
+
+class Workers(Protocol):
+    """What a local storage has others do, from ``start`` to ``stop``."""
+
+    def start(self) -> None: ...
+
+    def write(self, work: Callable[[], _T], /) -> Deferred[_T]: ...
+
+    def read(self, work: Callable[[], _T], /) -> Deferred[_T]: ...
+
+    def folder(self, directory: Path, folded: Callable[[int], None]) -> Folder: ...
+
+    def stop(self) -> None: ...
+
+
+class RealWorkers:
+    """Two threads and a process."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._writer = ThreadPool(0, 1, "durable-streams-writer")
+        self._reader = ThreadPool(0, 1, "durable-streams-reader")
+
+    def start(self) -> None:
+        self._writer.start()
+        self._reader.start()
+
+    def write(self, work: Callable[[], _T], /) -> Deferred[_T]:
+        return deferToThreadPool(self._reactor, self._writer, work)
+
+    def read(self, work: Callable[[], _T], /) -> Deferred[_T]:
+        return deferToThreadPool(self._reactor, self._reader, work)
+
+    def folder(self, directory: Path, folded: Callable[[int], None]) -> Folder:
+        reactor = self._reactor
+        return CheckpointProcess(directory, cast(IReactorProcess, reactor), cast(IReactorTime, reactor), folded)
+
+    def stop(self) -> None:
+        self._writer.stop()
+        self._reader.stop()
