@@ -55,7 +55,7 @@ class Options(usage.Options):
         ["prefix", None, DEFAULT_PREFIX, "URL path below which all streams are."],
         ["storage", "s", "local", "Where streams are kept; see below."],
         ["data-dir", "d", "durable-streams-data", "Directory of the local storage; one process at a time."],
-        ["hot-bytes", None, 256 * 1024 * 1024, "Memory for recent bytes and active streams of the local storage.", _count],
+        ["hot-bytes", None, 256 * 1024 * 1024, "Memory for recent bytes and active streams of local storage.", _count],
         ["long-poll-timeout", None, 30.0, "Seconds that a long-poll waits when the client names no time.", _seconds],
         ["sse-max-age", None, 60.0, "Seconds after which an SSE connection ends, so that clients reconnect.", _seconds],
         ["keep-alive", None, 15.0, "Seconds of silence after which an SSE connection gets a comment.", _seconds],

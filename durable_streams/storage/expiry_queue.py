@@ -24,13 +24,13 @@ class ExpiryQueue:
 
     def expired(self, now: float, streams: Mapping[int, Stream]) -> list[Stream]:
         """Take out the streams of ``streams`` that have expired by ``now``."""
-        found = []
+        found: dict[int, Stream] = {}
         while self._entries and self._entries[0][0] <= now:
             stream = streams.get(heappop(self._entries)[1])
             if stream is None or stream.soft_deleted:
                 continue
             if stream.has_expired(now):
-                found.append(stream)
+                found[stream.stream_id] = stream
             else:
                 self.add(stream)
-        return found
+        return list(found.values())

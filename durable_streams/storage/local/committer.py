@@ -13,7 +13,6 @@ from twisted.python.failure import Failure
 from durable_streams.storage.local.journal import Journal, Write
 from durable_streams.storage.local.segment import RECORD_LENGTH
 
-INLINE_SECONDS = 0.001
 INLINE_BYTES = 512 * 1024
 _WEIGHT = 0.1
 
@@ -47,12 +46,14 @@ class Committer:
         run_in_thread: RunInThread,
         delay: Callable[[], float],
         after_batch: Callable[[], None],
+        inline_seconds: float,
     ) -> None:
         self._journal = journal
         self._clock = clock
         self._run_in_thread = run_in_thread
         self._delay = delay
         self._after_batch = after_batch
+        self._inline_seconds = inline_seconds
         self._payloads: list[bytes] = []
         self._entries: list[Entry] = []
         self._scheduled = False
@@ -92,7 +93,7 @@ class Committer:
             self._commit(self._journal.place(payloads, length), length, entries)
 
     def _commit(self, write: Write, length: int, entries: list[Entry]) -> None:
-        if self._sync_seconds < INLINE_SECONDS and length < INLINE_BYTES:
+        if self._sync_seconds < self._inline_seconds and length < INLINE_BYTES:
             try:
                 self._timed(write)
             except Exception:

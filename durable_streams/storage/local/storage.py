@@ -120,7 +120,12 @@ class LocalStorage:
         self._base_is_empty = self._base.is_empty()
         self._journal = Journal(self._files, recovered.newest, self._settings.segment_bytes)
         self._committer = Committer(
-            self._journal, self._clock, self._workers.write, self._delay_of_overload, self._batch_done
+            self._journal,
+            self._clock,
+            self._workers.write,
+            self._delay_of_overload,
+            self._batch_done,
+            self._settings.inline_seconds,
         )
         self._space = Space(self._journal, self._committer, self._workers.read)
         self._folder: Folder = self._workers.folder(path, self._segment_folded)
@@ -226,7 +231,8 @@ class LocalStorage:
             now = self._clock.seconds()
             event = decide_create(command, source, self._ids.next(now), now)
         except StreamError as refusal:
-            return self._refused(command.path, refusal)
+            paths = (command.path,) if command.fork is None else (command.path, command.fork.source)
+            return self._refused(refusal, *paths)
         return self._commit(event, command.path).addCallback(lambda _: self._created(event))
 
     def _created(self, event: StreamCreated) -> CreateResult:
@@ -246,7 +252,7 @@ class LocalStorage:
             stream = hot.stream
             event = decide_append(stream, command, self._clock.seconds())
         except StreamError as refusal:
-            return self._refused(command.path, refusal)
+            return self._refused(refusal, command.path)
         claim = command.producer
         if event is None:
             producer = None if claim is None else stream.producers.get(claim.producer_id)
@@ -267,7 +273,7 @@ class LocalStorage:
         try:
             hot = self._hot(command.path)
         except StreamError as refusal:
-            return self._refused(command.path, refusal)
+            return self._refused(refusal, command.path)
         return self._commit(StreamDeleted(hot.stream.stream_id, self._clock.seconds()), command.path)
 
     def _commit(self, event: Event, path: str) -> Deferred[None]:
@@ -312,7 +318,7 @@ class LocalStorage:
 
     def _when_resident(self, paths: tuple[str, ...], go: Callable[[], Deferred[_T]]) -> Deferred[_T]:
         """Call ``go`` when memory knows what is at the paths, in the order of the calls for each path."""
-        missing = [path for path in paths if not self._knows(path)]
+        missing = [path for path in dict.fromkeys(paths) if not self._knows(path)]
         if not missing:
             return go()
         done: Deferred[_T] = Deferred()
@@ -387,9 +393,9 @@ class LocalStorage:
         self._space.wait(len(body), go, done.errback)
         return done
 
-    def _refused(self, path: str, refusal: StreamError) -> Deferred[Any]:
-        """Refuse, but not before the state that the refusal rests on is durable."""
-        if not self._is_unsettled(path):
+    def _refused(self, refusal: StreamError, *paths: str) -> Deferred[Any]:
+        """Refuse, but not before the state of the paths, on which the refusal rests, is durable."""
+        if not any(self._is_unsettled(path) for path in paths):
             return fail(refusal)
         done: Deferred[Any] = Deferred()
         self._committer.wait(Barrier(Failure(refusal), done))

@@ -1,0 +1,100 @@
+"""What the streams must be, told by the simplest code that can tell it."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Expected:
+    """One stream: every byte that it has, inherited ones included."""
+
+    content: bytes = b""
+    closed: bool = False
+    closed_by: object = None
+    producers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    stream_seq: str | None = None
+    source: int | None = None
+    forks: int = 0
+    deleted: bool = False
+    expires_at: float | None = None
+
+
+class Oracle:
+    """The whole namespace after each accepted command; ``history[-1]`` is now.
+
+    ``acknowledged`` is the index of the newest state that somebody has been told of. After a crash the storage must be
+    in one of the states from there on.
+    """
+
+    def __init__(self) -> None:
+        self.streams: dict[int, Expected] = {}
+        self.paths: dict[str, int] = {}
+        self._next = 0
+        self.acknowledged = 0
+        self._changed: dict[str, int] = {}
+        self.history: list[tuple[dict[int, Expected], dict[str, int]]] = []
+        self.record()
+
+    def record(self, *paths: str) -> int:
+        """Keep the present state, which a command for these paths has made; returns its index."""
+        self.history.append((deepcopy(self.streams), dict(self.paths)))
+        index = len(self.history) - 1
+        self._changed.update(dict.fromkeys(paths, index))
+        return index
+
+    def last_change(self, *paths: str) -> int:
+        """The index of the newest state in which one of these paths changed."""
+        return max(self._changed.get(path, 0) for path in paths)
+
+    def acknowledge(self, index: int) -> None:
+        self.acknowledged = max(self.acknowledged, index)
+
+    def possible(self) -> range:
+        """The indices of the states in which the storage may be after a crash."""
+        return range(self.acknowledged, len(self.history))
+
+    def settle_on(self, index: int) -> None:
+        """The storage was found in this state: go on from there."""
+        self.streams, self.paths = deepcopy(self.history[index][0]), dict(self.history[index][1])
+        self.history = []
+        self.acknowledged = 0
+        self._changed = {}
+        self.record()
+
+    def at(self, path: str, now: float) -> Expected | None:
+        """The stream at a path, soft-deleted ones included; one whose time has come is deleted first."""
+        number = self.paths.get(path)
+        if number is None:
+            return None
+        stream = self.streams[number]
+        if not stream.deleted and stream.expires_at is not None and now >= stream.expires_at:
+            self.delete(path)
+            self.record(path)
+            return self.at(path, now)
+        return stream
+
+    def create(self, path: str, content: bytes, source: str | None, expires_at: float | None) -> None:
+        self._next += 1
+        number = None if source is None else self.paths[source]
+        if number is not None:
+            self.streams[number].forks += 1
+        self.streams[self._next] = Expected(content, source=number, expires_at=expires_at)
+        self.paths[path] = self._next
+
+    def delete(self, path: str) -> None:
+        number: int | None = self.paths[path]
+        assert number is not None
+        if self.streams[number].forks:
+            self.streams[number].deleted = True
+            return
+        while number is not None:
+            stream = self.streams.pop(number)
+            self.paths = {name: other for name, other in self.paths.items() if other != number}
+            number = stream.source
+            if number is not None:
+                source = self.streams[number]
+                source.forks -= 1
+                if source.forks or not source.deleted:
+                    return

@@ -1,0 +1,104 @@
+"""Workers of a local storage without threads or processes, on a clock that a test holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+
+from durable_streams.storage.local.base import BaseStore, connect
+from durable_streams.storage.local.files import Files
+from durable_streams.storage.local.folding import Folding
+from durable_streams.storage.local.journal import read_segment
+
+_T = TypeVar("_T")
+
+
+class ClockFolder:
+    """Folds in this process: each segment some time after it was asked for, and tells some time after that."""
+
+    trouble: str | None = None
+
+    def __init__(
+        self, clock: Clock, directory: Path, files: Files, folded: Callable[[int], None], delay: Callable[[], float]
+    ) -> None:
+        self._clock = clock
+        self._connection = connect(directory)
+        self._folding = Folding(BaseStore(self._connection))
+        self._files = files
+        self._folded = folded
+        self._delay = delay
+        self._waiting: list[int] = []
+        self._stopped = False
+
+    def fold(self, segment: int) -> None:
+        self._waiting.append(segment)
+        if len(self._waiting) == 1:
+            self._clock.callLater(self._delay(), self._fold_next)
+
+    def _fold_next(self) -> None:
+        if self._stopped:
+            return
+        segment = self._waiting[0]
+        self._folding.fold(segment, list(read_segment(self._files, segment)))
+        while self._folding.collect_garbage():
+            pass
+        self._clock.callLater(self._delay(), self._tell, segment)
+
+    def _tell(self, segment: int) -> None:
+        if self._stopped:
+            return
+        self._waiting.remove(segment)
+        self._folded(segment)
+        if self._waiting:
+            self._clock.callLater(self._delay(), self._fold_next)
+
+    def stop(self) -> Deferred[None]:
+        self._stopped = True
+        self._connection.close()
+        return succeed(None)
+
+
+def _run(work: Callable[[], _T], done: Deferred[_T]) -> None:
+    """Fire ``done`` with what ``work`` gives; a simulated crash passes through."""
+    try:
+        result = work()
+    except Exception:
+        done.errback()
+    else:
+        done.callback(result)
+
+
+class ClockWorkers:
+    """Reads at once; writes after ``delay()``, as a thread would; folds by a ``ClockFolder``."""
+
+    def __init__(self, clock: Clock, files: Files, delay: Callable[[], float] = lambda: 0.0) -> None:
+        self._clock = clock
+        self._files = files
+        self._delay = delay
+        self.folders: list[ClockFolder] = []
+
+    def start(self) -> None:
+        """There is nothing to start."""
+
+    def write(self, work: Callable[[], _T], /) -> Deferred[_T]:
+        done: Deferred[_T] = Deferred()
+
+        self._clock.callLater(self._delay(), _run, work, done)
+        return done
+
+    def read(self, work: Callable[[], _T], /) -> Deferred[_T]:
+        done: Deferred[_T] = Deferred()
+        _run(work, done)
+        return done
+
+    def folder(self, directory: Path, folded: Callable[[int], None]) -> ClockFolder:
+        folder = ClockFolder(self._clock, directory, self._files, folded, self._delay)
+        self.folders.append(folder)
+        return folder
+
+    def stop(self) -> None:
+        """There is nothing to stop."""

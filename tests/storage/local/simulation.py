@@ -1,0 +1,343 @@
+"""A seeded life of a local storage: random commands, crashes at any operation, recovery by the real code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from durable_streams.errors import StreamError, StreamGone, StreamNotFound
+from durable_streams.protocol.commands import Append, Create, Delete, ForkRequest
+from durable_streams.protocol.producers import ProducerClaim
+from durable_streams.storage.local.settings import LocalSettings
+from durable_streams.storage.local.storage import LocalStorage
+from tests.storage.local.lossy_files import LossyFiles, SimulatedCrash
+from tests.storage.local.oracle import Expected, Oracle
+from tests.storage.local.simulated_workers import ClockWorkers
+
+PATHS = tuple("abcdef")
+TYPE = "application/octet-stream"
+
+
+class Undecidable(Exception):
+    """A command waited for room until its stream had expired: the oracle, which does not wait, cannot follow."""
+
+
+class Simulation:
+    """One seed. ``run`` raises ``AssertionError`` when the storage is found in a state in which it must not be."""
+
+    def __init__(self, seed: int, directory: Path) -> None:
+        self.random = Random(seed)
+        self._directory = directory
+        self.files = LossyFiles()
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000)
+        self.oracle = Oracle()
+        self.sights: list[tuple[str, int, bytes]] = []
+        self.broken: Failure | None = None
+        self.crashes = 0
+
+    def run(self, generations: int, commands: int) -> None:
+        for _ in range(generations):
+            self._open()
+            self._check_recovered()
+            self._live(commands)
+
+    # --- life of one process
+
+    def _open(self) -> None:
+        self._workers = ClockWorkers(self.clock, self.files, lambda: self.random.choice((0.0, 0.01, 0.3)))
+        settings = LocalSettings(
+            segment_bytes=600_000,
+            hot_bytes=self.random.choice((0, 20_000, 10**9)),
+            inline_seconds=self.random.choice((0.0, 1e9)),
+        )
+        self.storage = LocalStorage(self._directory, self.clock, self._workers, settings, lambda _: self.files)
+        self._outcome(self.storage.open())
+
+    def _live(self, commands: int) -> None:
+        crash = self.random.random() < 0.9
+        if crash:
+            self.files.fuse = self.random.randrange(4 * commands)
+        try:
+            for _ in range(commands):
+                self._one_step()
+            self._pass_time(2)
+            if not crash:
+                self._close()
+                return
+        except SimulatedCrash:
+            pass
+        self._crash()
+
+    def _close(self) -> None:
+        closed = self.storage.close()
+        self._pass_time(1)
+        self._outcome(closed)
+        self.oracle.acknowledge(len(self.oracle.history) - 1)
+
+    def _crash(self) -> None:
+        self.crashes += 1
+        for call in self.clock.getDelayedCalls():
+            call.cancel()
+        for folder in self._workers.folders:
+            folder.stop()
+        self.storage._base.connection.close()
+        self.storage._directory.close()
+        self.files.crash(self.random)
+
+    def _pass_time(self, seconds: float) -> None:
+        for _ in range(8):
+            self.clock.advance(seconds / 8)
+
+    def _outcome(self, answer: Deferred[Any]) -> Any:
+        """What a Deferred has fired with; an ``AssertionError`` when it has not fired."""
+        outcomes: list[Any] = []
+        answer.addBoth(outcomes.append)
+        for _ in range(40):
+            if outcomes:
+                break
+            self.clock.advance(0.05)
+        assert outcomes, "no answer"
+        if isinstance(outcomes[0], Failure):
+            outcomes[0].raiseException()
+        return outcomes[0]
+
+    # --- commands
+
+    def _one_step(self) -> None:
+        kind = self.random.choices(
+            (self._create, self._append, self._close_stream, self._delete, self._read, self._wait, self._sweep),
+            (6, 40, 3, 5, 10, 12, 2),
+        )[0]
+        kind(self.random.choice(PATHS))
+
+    def _wait(self, _: str) -> None:
+        self.clock.advance(self.random.choice((0.0, 0.0, 0.02, 0.5, 7.0)))
+
+    def _sweep_oracle(self) -> None:
+        for path in PATHS:
+            self.oracle.at(path, self.clock.seconds())
+
+    def _sweep(self, _: str) -> None:
+        self._sweep_oracle()
+        self.storage.expire().addErrback(lambda _: None)
+
+    def _expect(self, answer: Deferred[Any], accepted: bool, *paths: str) -> None:
+        """Follow a command for these paths: the answer must be what the oracle said, and what it rests on must last."""
+        index = self.oracle.record(*paths) if accepted else self.oracle.last_change(*paths)
+
+        deadlines = [stream.expires_at for path in paths if (stream := self._stream(path)) is not None]
+
+        def succeeded(_: Any) -> None:
+            assert accepted, "a command was accepted that must be refused"
+            self.oracle.acknowledge(index)
+
+        def refused(failure: Failure) -> None:
+            if accepted and isinstance(failure.value, StreamNotFound | StreamGone) and any(deadlines):
+                raise Undecidable
+            assert not accepted, f"a command was refused: {failure.value!r}"
+            assert isinstance(failure.value, StreamError)
+            self.oracle.acknowledge(index)
+
+        self._watch(answer.addCallbacks(succeeded, refused))
+
+    def _watch(self, answer: Deferred[Any]) -> None:
+        def broken(failure: Failure) -> None:
+            self.broken = failure
+
+        answer.addErrback(broken)
+        if self.broken is not None:
+            self.broken.raiseException()
+
+    def _create(self, path: str) -> None:
+        random, oracle, now = self.random, self.oracle, self.clock.seconds()
+        existing = oracle.at(path, now)
+        source_path = random.choice(PATHS) if random.random() < 0.5 else None
+        source = oracle.at(source_path, now) if source_path else None
+        existing = oracle.at(path, now)
+        body = random.randbytes(random.choice((0, 10, 3000)))
+        expires_at = now + random.choice((1, 5, 30)) if random.random() < 0.3 else None
+        request = None
+        inherited = b""
+        if source_path is not None:
+            anchor = random.randrange(len(source.content) + 1) if source else 0
+            request = ForkRequest(source_path, anchor)
+            inherited = source.content[:anchor] if source else b""
+        command = Create(path, TYPE, None, expires_at, False, body, request)
+        concerned = (path,) if source_path is None else (path, source_path)
+        forkable = source_path is None or (source is not None and not source.deleted)
+        accepted = existing is None and forkable
+        if source is not None and source.expires_at is not None and expires_at is None:
+            expires_at = source.expires_at
+        if existing is None and accepted:
+            oracle.create(path, inherited + body, source_path, expires_at)
+        if existing is not None and not existing.deleted:
+            self.storage.create(command).addErrback(lambda failure: failure.trap(StreamError) and None)
+            return
+        self._expect(self.storage.create(command), accepted, *concerned)
+
+    def _append(self, path: str) -> None:
+        random = self.random
+        stream = self._open_stream(path)
+        closed = self.oracle.at(path, self.clock.seconds())
+        body = random.randbytes(random.choice((1, 7, 100, 5000, 40_000)))
+        claim = self._claim(closed) if random.random() < 0.5 else None
+        sequence = f"{random.randrange(50):03d}" if random.random() < 0.1 else None
+        command = Append(path, body, TYPE, sequence, claim, random.random() < 0.03)
+        accepted = False
+        ended = closed is not None and not closed.deleted and closed.closed
+        if ended and closed is not None and claim is not None and claim == closed.closed_by:
+            self._expect_no_change(self.storage.append(command), path)
+            return
+        if stream is not None:
+            known = (0, -1) if claim is None else stream.producers.get(claim.producer_id, (0, -1))
+            if claim is not None and known >= (claim.epoch, claim.seq):
+                self._expect_no_change(self.storage.append(command), path)
+                return
+            if sequence is None or stream.stream_seq is None or sequence > stream.stream_seq:
+                accepted = True
+                self._apply_append(stream, command)
+        self._expect(self.storage.append(command), accepted, path)
+
+    def _stream(self, path: str) -> Expected | None:
+        number = self.oracle.paths.get(path)
+        return None if number is None else self.oracle.streams[number]
+
+    def _expect_no_change(self, answer: Deferred[Any], path: str) -> None:
+        """A duplicate: accepted, but only once what it repeats is durable."""
+        index = self.oracle.last_change(path)
+
+        def succeeded(result: Any) -> None:
+            assert result.duplicate
+            self.oracle.acknowledge(index)
+
+        self._watch(answer.addCallback(succeeded))
+
+    def _claim(self, stream: Expected | None) -> ProducerClaim:
+        name = self.random.choice(("p", "q"))
+        epoch, last = (0, -1) if stream is None else stream.producers.get(name, (0, -1))
+        if last >= 0 and self.random.random() < 0.2:
+            return ProducerClaim(name, epoch, last)
+        if self.random.random() < 0.1:
+            return ProducerClaim(name, epoch + 1, 0)
+        return ProducerClaim(name, epoch, last + 1)
+
+    @staticmethod
+    def _apply_append(stream: Expected, command: Append) -> None:
+        stream.content += command.body
+        if command.producer is not None:
+            stream.producers[command.producer.producer_id] = (command.producer.epoch, command.producer.seq)
+        stream.stream_seq = command.stream_seq or stream.stream_seq
+        stream.closed = command.close
+        stream.closed_by = command.producer if command.close else None
+
+    def _open_stream(self, path: str) -> Expected | None:
+        stream = self.oracle.at(path, self.clock.seconds())
+        return None if stream is None or stream.deleted or stream.closed else stream
+
+    def _close_stream(self, path: str) -> None:
+        stream = self.oracle.at(path, self.clock.seconds())
+        accepted = stream is not None and not stream.deleted
+        if accepted and stream is not None:
+            if stream.closed:
+                self._expect_no_change(self.storage.append(Append(path, close=True)), path)
+                return
+            stream.closed = True
+        self._expect(self.storage.append(Append(path, close=True)), accepted, path)
+
+    def _delete(self, path: str) -> None:
+        stream = self.oracle.at(path, self.clock.seconds())
+        accepted = stream is not None and not stream.deleted
+        if accepted:
+            self.oracle.delete(path)
+        self._expect(self.storage.delete(Delete(path)), accepted, path)
+
+    def _read(self, path: str) -> None:
+        """Remember what a reader sees: a crash must not take it back."""
+
+        def seen(found: Any) -> None:
+            self.sights.append((path, found.stream.stream_id, found.data))
+
+        self.oracle.at(path, self.clock.seconds())
+        answer = self.storage.read(path, 0, 10**9).addCallback(seen)
+        self._watch(answer.addErrback(lambda failure: failure.trap(StreamNotFound, StreamGone) and None))
+
+    # --- after a crash
+
+    def _check_recovered(self) -> None:
+        """The storage must be in one of the possible states, whole: nothing acknowledged lost, nothing half done."""
+        residents = self.storage._residents
+        budget, residents._budget = residents._budget, 10**12
+        for path in PATHS:
+            self._observe(path)  # a look removes what has expired, in whatever order the deadlines are noticed
+        observed = {path: self._observe(path) for path in PATHS}
+        residents._budget = budget
+        differing = []
+        for index in reversed(self.oracle.possible()):
+            expected = self._expected(index)
+            if observed == expected:
+                self.oracle.settle_on(index)
+                self._sweep_oracle()
+                return
+            for path in PATHS:
+                if observed[path] != expected[path]:
+                    differing.append(f"state {index}, {path}: {brief(observed[path])}, not {brief(expected[path])}")
+        raise AssertionError("recovered in none of the possible states:\n" + "\n".join(differing))
+
+    def _observe(self, path: str) -> Any:
+        try:
+            found = self._outcome(self.storage.describe(path))
+        except (StreamNotFound, StreamGone) as gone:
+            return type(gone)
+        content = b""
+        while len(content) < found.tail:
+            content += self._outcome(self.storage.read(path, len(content), 100_000)).data
+        for seen_path, stream_id, data in self.sights:
+            if (seen_path, stream_id) == (path, found.stream_id):
+                assert content.startswith(data), f"a reader of {path} has seen bytes that are lost"
+        hot = self.storage._residents.find(path)
+        assert hot is not None
+        producers = {name: (state.epoch, state.last_seq) for name, state in hot.stream.producers.items()}
+        return (content, found.closed, producers, hot.stream.stream_seq, found.expires_at)
+
+    def _expected(self, index: int) -> dict[str, Any]:
+        """What looking at one path after the other must show, if the storage is in that state."""
+        then = Oracle()
+        then.streams, then.paths = deepcopy(self.oracle.history[index][0]), dict(self.oracle.history[index][1])
+        for path in PATHS:
+            then.at(path, self.clock.seconds())
+        expected: dict[str, Any] = {}
+        for path in PATHS:
+            stream = then.at(path, self.clock.seconds())
+            if stream is None or stream.deleted:
+                expected[path] = StreamNotFound if stream is None else StreamGone
+            else:
+                producers = stream.producers
+                expected[path] = (stream.content, stream.closed, producers, stream.stream_seq, stream.expires_at)
+        return expected
+
+
+def brief(state: Any) -> Any:
+    """A state with the length of its content in place of the content."""
+    return (len(state[0]), *state[1:]) if isinstance(state, tuple) else state
+
+
+def simulate(seed: int, directory: Path, prepare: Callable[[Simulation], None] = lambda _: None) -> Simulation:
+    """Live through one seed: a few generations."""
+    simulation = Simulation(seed, directory)
+    prepare(simulation)
+    try:
+        simulation.run(generations=4, commands=80)
+        simulation._open()
+        simulation._check_recovered()
+        simulation._close()
+    except Undecidable:
+        simulation._crash()
+    return simulation

@@ -1,0 +1,76 @@
+"""The local storage lives through crashes: nothing acknowledged is lost, nothing is done half or twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durable_streams.storage.local.base import BaseStore
+from durable_streams.storage.local.committer import Committer
+from durable_streams.storage.local.journal import Write
+from tests.storage.local.simulation import Simulation, simulate
+
+ENOUGH_TO_FIND_A_BUG = 200
+
+
+def test_no_seed_breaks_a_promise(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """Random commands, crashes at any write, sync or rename, recovery by the real code, several generations a seed."""
+    first, count = pytestconfig.getoption("--first-seed"), pytestconfig.getoption("--seeds")
+    crashes = 0
+    for seed in range(first, first + count):
+        try:
+            crashes += simulate(seed, tmp_path / str(seed)).crashes
+        except Exception as error:
+            raise AssertionError(f"seed {seed} (run it alone with --first-seed={seed} --seeds=1): {error}") from error
+    assert crashes > count
+
+
+def _is_found(tmp_path: Path, prepare: Any = lambda simulation: None) -> bool:
+    for seed in range(ENOUGH_TO_FIND_A_BUG):
+        try:
+            simulate(seed, tmp_path / str(seed), prepare)
+        except Exception:
+            return True
+    return False
+
+
+def test_it_finds_a_sync_that_does_nothing(tmp_path: Path) -> None:
+    """Planted: every sync returns without having written."""
+
+    def lie(simulation: Simulation) -> None:
+        simulation.files.syncs_are_lies = True
+
+    assert _is_found(tmp_path, lie)
+
+
+def test_it_finds_an_early_acknowledgement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: writers are told before their batch is written."""
+
+    def commit(self: Committer, write: Write, length: int, entries: list[Any]) -> None:
+        self._tell(entries)
+        write()
+
+    monkeypatch.setattr(Committer, "_commit", commit)
+    assert _is_found(tmp_path)
+
+
+def test_it_finds_a_segment_that_is_applied_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: folding forgets to record how far it has come."""
+    monkeypatch.setattr(BaseStore, "record_progress", lambda self, segment, stream_id: None)
+    assert _is_found(tmp_path)
+
+
+def test_it_finds_a_delete_that_is_not_journaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: one record in ten never reaches the journal."""
+    submit = Committer.submit
+
+    def forgetful(self: Committer, payload: bytes, entry: Any) -> None:
+        if hash(payload) % 10:
+            submit(self, payload, entry)
+        else:
+            self.wait(entry)
+
+    monkeypatch.setattr(Committer, "submit", forgetful)
+    assert _is_found(tmp_path)
