@@ -33,6 +33,7 @@ class Oracle:
         self.paths: dict[str, int] = {}
         self._next = 0
         self.acknowledged = 0
+        self.expiries = 0
         self._changed: dict[str, int] = {}
         self.history: list[tuple[dict[int, Expected], dict[str, int]]] = []
         self.record()
@@ -70,6 +71,7 @@ class Oracle:
             return None
         stream = self.streams[number]
         if not stream.deleted and stream.expires_at is not None and now >= stream.expires_at:
+            self.expiries += 1
             self.delete(path)
             self.record(path)
             return self.at(path, now)

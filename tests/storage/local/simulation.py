@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from durable_streams.errors import StreamError, StreamGone, StreamNotFound
+from durable_streams.errors import StreamConflict, StreamError, StreamGone, StreamNotFound
 from durable_streams.protocol.commands import Append, Create, Delete, ForkRequest
 from durable_streams.protocol.producers import ProducerClaim
 from durable_streams.storage.local.settings import LocalSettings
@@ -26,7 +26,10 @@ TYPE = "application/octet-stream"
 
 
 class Undecidable(Exception):
-    """A command waited for room until its stream had expired: the oracle, which does not wait, cannot follow."""
+    """A command, or the removal of an expired stream, waited for room: the oracle, which does not wait, cannot follow."""
+
+
+_LATE = StreamNotFound | StreamGone | StreamConflict
 
 
 class Simulation:
@@ -133,14 +136,12 @@ class Simulation:
         """Follow a command for these paths: the answer must be what the oracle said, and what it rests on must last."""
         index = self.oracle.record(*paths) if accepted else self.oracle.last_change(*paths)
 
-        deadlines = [stream.expires_at for path in paths if (stream := self._stream(path)) is not None]
-
         def succeeded(_: Any) -> None:
             assert accepted, "a command was accepted that must be refused"
             self.oracle.acknowledge(index)
 
         def refused(failure: Failure) -> None:
-            if accepted and isinstance(failure.value, StreamNotFound | StreamGone) and any(deadlines):
+            if accepted and self.oracle.expiries and isinstance(failure.value, _LATE):
                 raise Undecidable
             assert not accepted, f"a command was refused: {failure.value!r}"
             assert isinstance(failure.value, StreamError)
@@ -205,10 +206,6 @@ class Simulation:
                 accepted = True
                 self._apply_append(stream, command)
         self._expect(self.storage.append(command), accepted, path)
-
-    def _stream(self, path: str) -> Expected | None:
-        number = self.oracle.paths.get(path)
-        return None if number is None else self.oracle.streams[number]
 
     def _expect_no_change(self, answer: Deferred[Any], path: str) -> None:
         """A duplicate: accepted, but only once what it repeats is durable."""
