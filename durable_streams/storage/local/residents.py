@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
+from durable_streams.errors import StorageFailed
 from durable_streams.protocol.events import Appended, Event, StreamCreated
 from durable_streams.protocol.stream import Stream
 from durable_streams.storage.catalog import Catalog
@@ -127,14 +128,24 @@ class Residents:
             self.absent[path] = segment
 
     def replay(self, segment: int, events: Sequence[Event]) -> None:
-        """Apply the events of a segment that is on disk already."""
+        """Apply the events of a segment that is on disk already. Raises ``StorageFailed`` when they do not fit."""
         for event in events:
+            self._check_fits(segment, event)
             for hot in self.apply(event):
                 hot.tail = hot.stream.tail
                 hot.closed = hot.stream.closed
                 hot.pending += 1
                 self.committed(hot, segment)
                 self.deletion_committed(hot.stream.path, segment)
+
+    def _check_fits(self, segment: int, event: Event) -> None:
+        if isinstance(event, StreamCreated):
+            return
+        stream = self.catalog.by_id.get(event.stream_id)
+        if stream is None:
+            raise StorageFailed(f"journal segment {segment} has an event of stream {event.stream_id}, which is not there")
+        if isinstance(event, Appended) and event.start != stream.tail:
+            raise StorageFailed(f"journal segment {segment} appends to {stream.path} at {event.start}, not {stream.tail}")
 
     # --- going
 

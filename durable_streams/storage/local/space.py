@@ -10,7 +10,7 @@ from typing import NamedTuple
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from durable_streams.errors import StorageUnavailable
+from durable_streams.errors import StorageUnavailable, StreamError
 from durable_streams.storage.local.committer import Committer
 from durable_streams.storage.local.journal import Journal, SpareSegment
 from durable_streams.storage.local.workers import Offload
@@ -51,9 +51,7 @@ class Space:
         return self._committer.waiting_bytes + INTERNAL <= self._journal.room
 
     def _fits(self, length: int) -> bool:
-        return self._committer.failure is not None or (
-            self._committer.waiting_bytes + length + OVERHEAD + INTERNAL <= self._journal.room
-        )
+        return self._committer.waiting_bytes + length + OVERHEAD + INTERNAL <= self._journal.room
 
     def wait(self, length: int, go: Callable[[], object], refuse: Callable[[Failure], None]) -> None:
         """Call ``go`` when there is room and all before it have passed, or ``refuse`` when there will be none."""
@@ -93,7 +91,10 @@ class Space:
         self._allocating = False
         self.trouble = f"no space for the journal: {failure.getErrorMessage()}"
         _log.error("{trouble}", trouble=self.trouble)
+        self.refuse(StorageUnavailable("There is no space left for the journal", RETRY_AFTER))
+
+    def refuse(self, reason: StreamError) -> None:
+        """Send away all who wait."""
         line, self._line = self._line, deque()
-        refusal = Failure(StorageUnavailable("There is no space left for the journal", RETRY_AFTER))
         for waiting in line:
-            waiting.refuse(refusal)
+            waiting.refuse(Failure(reason))

@@ -86,6 +86,7 @@ class LocalStorage:
         self._loads: dict[str, list[Callable[[Failure | None], None]]] = {}
         self._next_cold_sweep = 0.0
         self._base_is_empty = True
+        self._overloaded = False
         self._closing = False
 
     # --- opening and closing
@@ -191,6 +192,8 @@ class LocalStorage:
         if failure is None:
             self._space.pass_on()
             return
+        self._look_at_load()
+        self._space.refuse(StorageFailed(f"the journal failed: {failure.getErrorMessage()}"))
         _log.critical(
             "the journal failed: {reason}; no more writes are accepted, reads go on. Restart the service when the "
             "disk is sound again: what was acknowledged is safe.",
@@ -206,9 +209,13 @@ class LocalStorage:
         behind = self._unfolded - self._settings.slow_segments
         return 0.0 if behind <= 0 else min(_SLOWEST, behind * 0.005)
 
+    def _look_at_load(self) -> None:
+        self._overloaded = self._unfolded >= self._settings.most_segments or self._committer.failure is not None
+
     def _segment_folded(self, segment: int) -> None:
         self._base_is_empty = False
         self._residents.segment_folded(segment)
+        self._look_at_load()
         try:
             self._files.remove(segment_name(segment))
         except OSError as error:
@@ -242,7 +249,7 @@ class LocalStorage:
 
     def append(self, command: Append) -> Deferred[AppendResult]:
         hot = self._residents.find(command.path)
-        if hot is None or not self._space.admits(len(command.body)):
+        if hot is None or self._overloaded or not self._space.admits(len(command.body)):
             return self._when_resident((command.path,), partial(self._with_room, command, self._append))
         return self._append(command)
 
@@ -312,6 +319,7 @@ class LocalStorage:
         for number in range(self._sealed + 1, newest + 1):
             self._folder.fold(number)
         self._sealed = newest
+        self._look_at_load()
         self._space.prepare()
 
     # --- waiting for what must come first
@@ -375,8 +383,8 @@ class LocalStorage:
         """Call ``door`` when the journal has room for what it may write, in the order of the calls."""
         if self._committer.failure is not None:
             return fail(StorageFailed(self.failure() or ""))
-        if self._unfolded >= self._settings.most_segments:
-            return fail(StorageUnavailable("The disk work is behind", 1))
+        if self._overloaded:
+            return fail(StorageUnavailable("The checkpointer is behind", 1))
         body = getattr(command, "body", b"")
         if self._space.admits(len(body)):
             return door(command)

@@ -26,7 +26,7 @@ TYPE = "application/octet-stream"
 
 
 class Undecidable(Exception):
-    """A command, or the removal of an expired stream, waited for room: the oracle, which does not wait, cannot follow."""
+    """A command, or a removal of an expired stream, waited for room: the oracle does not wait and cannot follow."""
 
 
 _LATE = StreamNotFound | StreamGone | StreamConflict
@@ -295,7 +295,9 @@ class Simulation:
             return type(gone)
         content = b""
         while len(content) < found.tail:
-            content += self._outcome(self.storage.read(path, len(content), 100_000)).data
+            part = self._outcome(self.storage.read(path, len(content), 100_000)).data
+            assert part, f"{path} ends at {len(content)} of {found.tail}"
+            content += part
         for seen_path, stream_id, data in self.sights:
             if (seen_path, stream_id) == (path, found.stream_id):
                 assert content.startswith(data), f"a reader of {path} has seen bytes that are lost"
