@@ -59,6 +59,12 @@ class Bench:
     def append(self, data: bytes = b"x") -> Any:
         return self.outcome(self.storage.append(Append("s", data)))
 
+    def fill(self, written: bytearray) -> None:
+        """Append until that is refused."""
+        for _ in range(400):
+            self.append(b"y" * 50_000)
+            written += b"y" * 50_000
+
     def content(self) -> bytes:
         data: bytes = self.outcome(self.storage.read("s", 0, 10**8)).data
         return data
@@ -74,24 +80,16 @@ def bench(tmp_path: Path) -> Bench:
 
 def test_a_full_disk_refuses_and_changes_nothing(bench: Bench) -> None:
     """No space: 503 with Retry-After, readers go on, health tells; with space again, writes go on."""
+    written = bytearray()
     bench.files.fault["allocate"] = NO_SPACE
-    written = b""
     with pytest.raises(StorageUnavailable) as refusal:
-        for _ in range(40):
-            bench.append(b"y" * 50_000)
-            written += b"y" * 50_000
+        bench.fill(written)
     assert refusal.value.retry_after > 0
     assert bench.content() == written
     assert "no space for the journal" in str(bench.storage.failure())
     bench.files.fault.clear()
-    with pytest.raises(StorageUnavailable):
-        while True:
-            bench.files.fault["allocate"] = NO_SPACE
-            bench.append(b"z" * 50_000)
-    bench.files.fault.clear()
-    before = bench.content()
     bench.append(b"z" * 50_000)
-    assert bench.content() == before + b"z" * 50_000
+    assert bench.content() == written + b"z" * 50_000
     assert bench.storage.failure() is None
     bench.close()
 
@@ -141,8 +139,7 @@ def test_overload_slows_down_and_then_refuses(tmp_path: Path, monkeypatch: pytes
     bench.open()
     bench.outcome(bench.storage.create(Create("s")))
     with pytest.raises(StorageUnavailable) as refusal:
-        for _ in range(200):
-            bench.append(b"y" * 50_000)
+        bench.fill(bytearray())
     assert refusal.value.retry_after > 0
     assert len(bench.content()) > 2 * SEGMENT
     bench.close()
