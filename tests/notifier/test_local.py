@@ -1,0 +1,12 @@
+"""The notifier within one process keeps the promises of its interface."""
+
+from __future__ import annotations
+
+from durable_streams.interfaces import INotifier
+from durable_streams.notifier.local import LocalNotifier
+from durable_streams.testing import NotifierSuite
+
+
+class TestLocalNotifier(NotifierSuite):
+    def make_notifier(self) -> INotifier:
+        return LocalNotifier()
