@@ -477,7 +477,8 @@ class StorageSuite:
         self.clock.advance(20)
         with pytest.raises(StreamNotFound):
             self.read("found")
-        assert sorted(self.outcome(self.storage.expire())) == ["found", "swept"]
+        expired = self.outcome(self.storage.expire())
+        assert sorted(expired) == ["found", "swept"]
         assert self.outcome(self.storage.expire()) == []
         self.describe("stays")
 

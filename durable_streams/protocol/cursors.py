@@ -21,7 +21,7 @@ def parse_cursor(value: str | None) -> int | None:
 
 def current_interval(now: float) -> int:
     """The number of whole intervals since the epoch."""
-    return int(now - EPOCH) // INTERVAL
+    return max(0, int(now - EPOCH) // INTERVAL)
 
 
 def next_cursor(now: float, echoed: int | None, random_second: Callable[[int, int], int]) -> int:

@@ -1,0 +1,229 @@
+"""GET and HEAD: catch-up, long-poll, caching."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.web.desk import Desk
+
+
+@pytest.fixture
+def small() -> Iterator[Desk]:
+    """A service that answers with ten bytes at most."""
+    desk = Desk(max_read_bytes=10)
+    yield desk
+    desk.stop()
+
+
+def test_pages_of_bytes(small: Desk) -> None:
+    """Section 5.6: a chunk limit; Stream-Up-To-Date and Stream-Closed only with the last chunk."""
+    small.text_stream("a", "0123456789abcdef", Stream_Closed="true")
+    first = small.get("a")
+    assert (first.text, first.up_to_date, first.closed) == ("0123456789", False, False)
+    second = small.get(f"a?offset={first.offset}")
+    assert (second.text, second.up_to_date, second.closed) == ("abcdef", True, True)
+    third = small.get(f"a?offset={second.offset}")
+    assert (third.status, third.text, third.closed, third.offset) == (200, "", True, second.offset)
+
+
+def test_pages_of_messages_are_whole(small: Desk) -> None:
+    """Section 9.1.1: never half a message, even when one is larger than the limit."""
+    messages = [1, 22, "a long message that is larger than the limit", 3, [4], 5]
+    small.json_stream("a", str(messages).replace("'", '"'))
+    found = []
+    offset = "-1"
+    while True:
+        answer = small.get(f"a?offset={offset}")
+        found += answer.json
+        offset = answer.offset
+        if answer.up_to_date:
+            break
+    assert found == messages
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "offset=",
+        "offset=0",
+        "offset=-2",
+        "offset=NOW",
+        "offset=0000000000000000_000000000000000a",
+        "offset=0000000000000001_0000000000000000",
+        "offset=0000000000000000_0000000000000099",
+        "offset=%EF%BC%90",
+        "offset=-1&offset=-1",
+        "live=sse",
+        "live=long-poll",
+        "offset=-1&live=",
+        "offset=-1&live=websocket",
+        "offset=-1&live=long-poll&timeout=-1",
+        "offset=-1&live=long-poll&timeout=nan",
+    ],
+)
+def test_a_bad_query_is_refused_by_name(desk: Desk, query: str) -> None:
+    """Sections 5.6 to 5.8 and 8: 400 that names the parameter."""
+    desk.text_stream("a", "data")
+    answer = desk.get(f"a?{query}")
+    assert answer.status == 400
+    assert answer.json["field"] in query or answer.json["field"] == "offset"
+
+
+def test_an_offset_inside_a_message_is_refused(desk: Desk) -> None:
+    """Section 8: only offsets that were minted here."""
+    desk.json_stream("a", '["a,b", 2]')
+    assert desk.get("a?offset=0000000000000000_0000000000000003").status == 400
+    assert desk.get("a?offset=0000000000000000_0000000000000006").json == [2]
+
+
+def test_offset_now_has_no_data_and_is_not_cached(desk: Desk) -> None:
+    """Section 8: 200 with an empty body of the stream's kind, no ETag."""
+    desk.json_stream("a", "[1]")
+    answer = desk.get("a?offset=now")
+    assert (answer.json, answer.up_to_date, answer.headers["cache-control"]) == ([], True, "no-store")
+    assert "etag" not in answer.headers
+    desk.post("a", Stream_Closed="true")
+    assert desk.get("a?offset=now").closed
+
+
+def test_the_tag_tells_a_closed_stream_and_a_recreated_one(desk: Desk) -> None:
+    """Section 10.1: the ETag varies with closure; a re-created stream never answers 304 to an old tag."""
+    desk.text_stream("a", "data")
+    first = desk.get("a").headers["etag"]
+    desk.post("a", Stream_Closed="true")
+    second = desk.get("a").headers["etag"]
+    desk.ask("DELETE", "a")
+    desk.text_stream("a", "atad", Stream_Closed="true")
+    third = desk.get("a").headers["etag"]
+    assert len({first, second, third}) == 3
+    assert desk.get("a", If_None_Match=second).status == 200
+
+
+@pytest.mark.parametrize("form", ["{}", "W/{}", '"x", {}', '"x",W/{}', "*"])
+def test_if_none_match_in_every_form(desk: Desk, form: str) -> None:
+    """Section 10.1 and RFC 9110: lists, weak tags and the asterisk; 304 has no body and the tag."""
+    desk.text_stream("a", "data")
+    tag = desk.get("a").headers["etag"]
+    answer = desk.get("a", If_None_Match=form.format(tag))
+    assert (answer.status, answer.body, answer.headers["etag"]) == (304, b"", tag)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, "public, max-age=60, stale-while-revalidate=300"),
+        ({"Stream_TTL": "3600"}, "public, max-age=60, stale-while-revalidate=300"),
+        ({"Stream_TTL": "30"}, "public, max-age=30"),
+        ({"Stream_Expires_At": "2027-01-15T08:00:25Z"}, "public, max-age=25"),
+    ],
+)
+def test_caches_never_outlive_the_stream(desk: Desk, headers: dict[str, str], expected: str) -> None:
+    """Sections 5.6 and 10.1."""
+    desk.text_stream("a", "data", **headers)
+    assert desk.get("a").headers["cache-control"] == expected
+
+
+def test_confidential_streams_are_private() -> None:
+    """Section 10.1: ``private`` where an operator asks for it."""
+    desk = Desk(cache_scope="private")
+    desk.text_stream("a", "data")
+    assert desk.get("a").headers["cache-control"].startswith("private, ")
+    desk.stop()
+
+
+def test_head_tells_all_and_is_never_cached(desk: Desk) -> None:
+    """Section 5.5."""
+    desk.text_stream("a", "data", Stream_TTL="60")
+    desk.text_stream("b", Stream_Expires_At="2030-01-31T12:00:00.5+01:00", Stream_Closed="true")
+    a, b = desk.ask("HEAD", "a"), desk.ask("HEAD", "b")
+    assert (a.status, a.body, a.headers["stream-ttl"], a.headers["cache-control"]) == (200, b"", "60", "no-store")
+    assert (b.headers["stream-expires-at"], b.closed) == ("2030-01-31T11:00:00.500Z", True)
+
+
+def test_long_poll_answers_with_what_is_there(desk: Desk) -> None:
+    """Section 5.7: data at once, with a cursor."""
+    desk.text_stream("a", "data")
+    answer = desk.get("a?offset=-1&live=long-poll")
+    assert (answer.status, answer.text, answer.headers["stream-cursor"].isdigit()) == (200, "data", True)
+
+
+@pytest.mark.parametrize("live", ["long-poll", "true", "1"])
+def test_long_poll_waits_for_the_next_append(desk: Desk, live: str) -> None:
+    """Section 5.7; ``true`` and ``1`` are other words for it."""
+    desk.text_stream("a", "old")
+    poll = desk.waiting("GET", f"a?offset=now&live={live}")
+    assert not poll.is_answered
+    desk.say("a", "new")
+    assert (poll.answer.status, poll.answer.text) == (200, "new")
+    assert desk.is_quiet()
+
+
+def test_long_poll_ends_when_its_time_is_up(desk: Desk) -> None:
+    """Section 5.7: 204 with offset, up-to-date and cursor, not to be cached."""
+    desk.text_stream("a", "old")
+    poll = desk.waiting("GET", "a?offset=now&live=long-poll")
+    desk.clock.pump([1] * 29)
+    assert not poll.is_answered
+    desk.clock.advance(1)
+    answer = poll.answer
+    assert (answer.status, answer.up_to_date, answer.headers["cache-control"]) == (204, True, "no-store")
+    assert answer.offset == "0000000000000000_0000000000000003"
+    assert answer.headers["stream-cursor"]
+
+
+@pytest.mark.parametrize(("asked", "given"), [("2", 2), ("0.5", 0.5), ("100000", 300)])
+def test_a_client_may_name_the_time_within_bounds(desk: Desk, asked: str, given: float) -> None:
+    """Section 5.7: ``timeout`` in seconds, as an extension."""
+    desk.text_stream("a")
+    poll = desk.waiting("GET", f"a?offset=now&live=long-poll&timeout={asked}")
+    desk.clock.advance(given - 0.1)
+    assert not poll.is_answered
+    desk.clock.advance(0.1)
+    assert poll.answer.status == 204
+
+
+def test_long_poll_tells_the_end_at_once(desk: Desk) -> None:
+    """Section 5.7: a closed stream at its tail is never waited for."""
+    desk.text_stream("a", "data")
+    waiting = desk.waiting("GET", "a?offset=now&live=long-poll")
+    desk.post("a", Stream_Closed="true")
+    for answer in (waiting.answer, desk.get("a?offset=now&live=long-poll")):
+        assert (answer.status, answer.closed, answer.up_to_date) == (204, True, True)
+
+
+def test_long_poll_of_a_deleted_stream_is_told(desk: Desk) -> None:
+    """Section 5.4: in-flight reads may end with 404."""
+    desk.text_stream("a")
+    waiting = desk.waiting("GET", "a?offset=now&live=long-poll")
+    desk.ask("DELETE", "a")
+    assert waiting.answer.status == 404
+
+
+def test_a_stream_created_again_is_not_the_one_waited_for(desk: Desk) -> None:
+    """Section 8: offsets belong to one stream."""
+    desk.text_stream("a")
+    waiting = desk.waiting("GET", "a?offset=now&live=long-poll")
+    desk.ask("DELETE", "a")
+    desk.text_stream("a", "other")
+    assert waiting.answer.status == 404
+
+
+def test_a_client_that_leaves_leaves_nothing(desk: Desk) -> None:
+    """A disconnect releases the waiter and its timer."""
+    desk.text_stream("a")
+    waiting = desk.waiting("GET", "a?offset=now&live=long-poll")
+    waiting.disconnect()
+    assert desk.is_quiet()
+
+
+def test_cursors_never_go_back(desk: Desk) -> None:
+    """Section 10.1: strictly greater than a client's cursor that is not behind."""
+    desk.text_stream("a", "data")
+    current = int(desk.get("a?offset=-1&live=long-poll").headers["stream-cursor"])
+    for echoed in (current, current + 1000):
+        answer = desk.get(f"a?offset=-1&live=long-poll&cursor={echoed}")
+        assert int(answer.headers["stream-cursor"]) > echoed
+    behind = desk.get(f"a?offset=-1&live=long-poll&cursor={current - 5}")
+    assert int(behind.headers["stream-cursor"]) == current
