@@ -1,6 +1,6 @@
-"""The seams of the service: where bytes are kept, and how readers are told.
+"""The seams of the service: where bytes are kept, and how readers and applications are told.
 
-Both come in several kinds; ``durable_streams.testing`` has the suite that every storage must pass.
+``durable_streams.testing`` has the suites that every storage and every notifier must pass.
 """
 
 from __future__ import annotations
@@ -119,6 +119,26 @@ class INotifier(Interface):
 
     def followed() -> Collection[str]:
         """The paths that have subscribers here."""
+
+
+class IStreamObserver(Interface):
+    """Is told of every change that this process made durable, in the order of the changes of each stream.
+
+    Every member is called before the command's own Deferred fires, on the reactor, and must return quickly. One that
+    raises is logged and harms nothing.
+    """
+
+    def stream_created(command: Create, stream: StreamDescription) -> None:
+        """``command`` made ``stream``; one that only confirmed a stream is not told of."""
+
+    def stream_appended(path: str, result: AppendResult) -> None:
+        """The stream at ``path`` has new bytes, was closed, or both; duplicates are not told of."""
+
+    def stream_deleted(path: str) -> None:
+        """The stream at ``path`` was deleted, or soft-deleted."""
+
+    def stream_expired(path: str) -> None:
+        """A stream at ``path`` has expired some time ago. Another one may be there by now."""
 
 
 class IStorageMaker(IPlugin):

@@ -14,11 +14,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from durable_streams.errors import OffsetInsideMessage, StreamError, StreamNotFound
-from durable_streams.interfaces import INotifier, IStorage
+from durable_streams.interfaces import INotifier, IStorage, IStreamObserver
 from durable_streams.notifier.local import LocalNotifier
+from durable_streams.notifier.observers import StreamObservers
 from durable_streams.notifier.signal import ChangeSignal
 from durable_streams.protocol.commands import (
     Append,
+    Command,
     Create,
     Delete,
     ForkRequest,
@@ -75,7 +77,9 @@ class StreamService(Service):
         self.clock = clock
         self.max_read_bytes = max_read_bytes
         self._signals: set[ChangeSignal] = set()
+        self._observers = StreamObservers()
         self._opening: list[Deferred[None]] | None = []
+        self._cannot_open: Failure | None = None
         self._expiry = LoopingCall(self._expire)
         self._expiry.clock = clock
 
@@ -99,6 +103,8 @@ class StreamService(Service):
         waiting: Deferred[None] = Deferred()
         if self._opening is None:
             waiting.callback(None)
+        elif self._cannot_open is not None:
+            waiting.errback(self._cannot_open)
         else:
             self._opening.append(waiting)
         return waiting
@@ -112,6 +118,7 @@ class StreamService(Service):
 
     def _failed_to_open(self, failure: Failure) -> None:
         _log.critical("the storage cannot be opened: {reason}", reason=failure.getErrorMessage())
+        self._cannot_open = failure
         for deferred in self._opening or []:
             deferred.errback(failure)
 
@@ -120,6 +127,10 @@ class StreamService(Service):
         if self._opening is not None:
             return "the storage is not open"
         return self.storage.failure()
+
+    def observe(self, observer: IStreamObserver) -> Callable[[], None]:
+        """Tell ``observer`` of every change from now on; returns what ends that."""
+        return self._observers.add(observer)
 
     def release_waiters(self) -> None:
         """End every live read as if its time were up."""
@@ -134,6 +145,7 @@ class StreamService(Service):
     def _announce_all(self, paths: list[str]) -> None:
         for path in paths:
             self.notifier.notify(path)
+            self._observers.expired(path)
 
     def _log_expiry_failure(self, failure: Failure) -> None:
         if not failure.check(StreamError):
@@ -157,20 +169,22 @@ class StreamService(Service):
         """Delete a stream (Section 5.4)."""
         return self._perform(self.storage.delete, command)
 
-    def _perform(self, door: Callable[[Any], Deferred[_T]], command: Create | Append | Delete) -> Deferred[_T]:
+    def _perform(self, door: Callable[[Any], Deferred[_T]], command: Command) -> Deferred[_T]:
         """Run a command to its end and tell the followers, even when the caller has gone away meanwhile."""
         if self._opening is not None:
             return self.when_open().addCallback(lambda _: self._perform(door, command))
         done = door(command)
-        done.addCallback(self._announce, command.path)
+        done.addCallback(self._announce, command)
         if done.called:
             return done
         answer: Deferred[_T] = Deferred()
         done.addCallbacks(answer.callback, answer.errback)
         return answer
 
-    def _announce(self, result: _T, path: str) -> _T:
-        self.notifier.notify(path)
+    def _announce(self, result: _T, command: Command) -> _T:
+        self.notifier.notify(command.path)
+        if self._observers:
+            self._observers.performed(command, result)
         return result
 
     async def _resolve_sub_offset(self, command: Create, fork: ForkRequest) -> Create:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from twisted.application.service import IService
@@ -22,23 +24,17 @@ DEFAULT_LISTEN = "tcp:4437:interface=127.0.0.1"
 
 
 def _seconds(value: str) -> float:
-    seconds = float(value)
-    if not 0 < seconds < 1e9:
-        raise ValueError("must be a number of seconds above 0")
-    return seconds
-
-
-_seconds.coerceDoc = "Must be a number of seconds above 0."  # type: ignore[attr-defined]  # usage.Options prints it
+    with suppress(ValueError):
+        if 0 < (seconds := float(value)) < 1e9:
+            return seconds
+    raise ValueError(f"{value!r} is not a number of seconds above 0")
 
 
 def _count(value: str) -> int:
-    count = int(value)
-    if count <= 0:
-        raise ValueError("must be a whole number above 0")
-    return count
-
-
-_count.coerceDoc = "Must be a whole number above 0."  # type: ignore[attr-defined]  # usage.Options prints it
+    with suppress(ValueError):
+        if (count := int(value)) > 0:
+            return count
+    raise ValueError(f"{value!r} is not a whole number above 0")
 
 
 class Options(usage.Options):
@@ -67,7 +63,7 @@ class Options(usage.Options):
             "Most bytes in one answer; a larger JSON message still comes whole.",
             _count,
         ],
-        ["log-format", None, "text", "text, or json: one object a line."],
+        ["log-format", None, "text", "text, or json: one object a line, to standard output."],
     ]
 
     def __init__(self) -> None:
@@ -93,11 +89,19 @@ class Options(usage.Options):
         self["cors-origin"] = self["cors-origin"] or ["*"]
         self["endpoints"] = self._endpoints()
         self._check_prefix()
-        if self["log-format"] not in ("text", "json"):
-            raise usage.UsageError("--log-format must be text or json")
+        self._choose_log_format()
         if self["storage"].partition(":")[0] not in _storage_makers():
             names = ", ".join(_storage_makers())
             raise usage.UsageError(f"--storage {self['storage']}: there is no such storage; there are: {names}")
+
+    def _choose_log_format(self) -> None:
+        if self["log-format"] not in ("text", "json"):
+            raise usage.UsageError("--log-format must be text or json")
+        twistd: Any = getattr(self, "parent", None)
+        if self["log-format"] == "json" and twistd is not None:
+            if not twistd.get("nodaemon"):
+                raise usage.UsageError("--log-format json writes to standard output: run twistd with -n")
+            twistd["logger"] = "durable_streams.log_lines.json_lines"
 
     def _check_prefix(self) -> None:
         prefix = self["prefix"]
@@ -177,4 +181,5 @@ def makeService(options: Options) -> IService:
     application = StreamApplication(service, settings_from(options), options["prefix"])
     site = StockSite(application.resource(), application.settings.limits, clock)
     listeners = [Listener(endpoint, scheme, site) for scheme, endpoint in options["endpoints"]]
-    return StreamServer(service, listeners, options["prefix"], application.drain, clock.stop)
+    stop = partial(clock.callWhenRunning, clock.stop)
+    return StreamServer(service, listeners, options["prefix"], application.drain, stop)

@@ -56,9 +56,9 @@ def _same_fork(existing: Stream, source: Stream | None, request: ForkRequest | N
         return request is None and point is None
     if (point.source_path, point.sub_offset) != (request.source, request.sub_offset):
         return False
-    if request.position == point.anchor:
-        return True
-    return request.position is None and source is not None and source.tail == point.position
+    if request.position is not None:
+        return request.position == (point.position if point.anchor is None else point.anchor)
+    return point.anchor is None or (source is not None and source.tail == point.anchor)
 
 
 def decide_create(command: Create, source: Stream | None, stream_id: int, at: float) -> StreamCreated:

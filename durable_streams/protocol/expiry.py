@@ -13,6 +13,7 @@ _RFC3339 = re.compile(
     re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR_10000 = 253_402_300_800
 _REQUIREMENT = "must be an RFC 3339 timestamp with a time zone, such as 2030-01-31T12:00:00Z"
 
 
@@ -37,12 +38,15 @@ def parse_expires_at(value: str) -> float:
     except (ValueError, OverflowError):
         raise MalformedField("Stream-Expires-At", _REQUIREMENT) from None
     microseconds = int((fraction or ".")[1:7].ljust(6, "0"))
-    return (moment - _EPOCH).total_seconds() + leap_second + microseconds / 1_000_000
+    seconds = (moment - _EPOCH).total_seconds() + leap_second + microseconds / 1_000_000
+    if seconds >= _YEAR_10000:
+        raise MalformedField("Stream-Expires-At", _REQUIREMENT)
+    return seconds
 
 
 def format_expires_at(moment: float) -> str:
     """A time as RFC 3339 in UTC, with milliseconds, or microseconds where it has them."""
-    text = _EPOCH + timedelta(microseconds=round(moment * 1_000_000))
+    text = _EPOCH + timedelta(seconds=moment)
     precision = "milliseconds" if text.microsecond % 1000 == 0 else "microseconds"
     return text.isoformat(timespec=precision).replace("+00:00", "Z")
 

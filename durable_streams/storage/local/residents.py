@@ -143,9 +143,10 @@ class Residents:
             return
         stream = self.catalog.by_id.get(event.stream_id)
         if stream is None:
-            raise StorageFailed(f"journal segment {segment} has an event of stream {event.stream_id}, which is not there")
+            raise StorageFailed(f"journal segment {segment} has an event of stream {event.stream_id}, which is missing")
         if isinstance(event, Appended) and event.start != stream.tail:
-            raise StorageFailed(f"journal segment {segment} appends to {stream.path} at {event.start}, not {stream.tail}")
+            found = f"appends to {stream.path} at {event.start}, not at {stream.tail}"
+            raise StorageFailed(f"journal segment {segment} {found}")
 
     # --- going
 

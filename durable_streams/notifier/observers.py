@@ -1,0 +1,60 @@
+"""Those who are told what happened to streams, in this process and in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import Logger
+
+from durable_streams.interfaces import IStreamObserver
+from durable_streams.protocol.commands import Append, Command, Create
+from durable_streams.protocol.results import AppendResult, CreateResult
+
+_log = Logger()
+
+
+class StreamObservers:
+    """Tells each ``IStreamObserver`` of commands that have become durable; a falsy value when there is none."""
+
+    def __init__(self) -> None:
+        self._observers: list[IStreamObserver] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def add(self, observer: IStreamObserver) -> Callable[[], None]:
+        """Tell ``observer`` from now on; returns what ends that, and may be called again without effect."""
+        self._observers = [*self._observers, observer]
+        return lambda: self._discard(observer)
+
+    def _discard(self, observer: IStreamObserver) -> None:
+        self._observers = [other for other in self._observers if other is not observer]
+
+    def performed(self, command: Command, result: Any) -> None:
+        """A command has become durable, with that result."""
+        if isinstance(command, Append):
+            self._appended(command.path, result)
+        elif isinstance(command, Create):
+            self._created(command, result)
+        else:
+            self._tell_all(lambda observer: observer.stream_deleted(command.path))
+
+    def _appended(self, path: str, result: AppendResult) -> None:
+        if not result.duplicate:
+            self._tell_all(lambda observer: observer.stream_appended(path, result))
+
+    def _created(self, command: Create, result: CreateResult) -> None:
+        if result.created:
+            self._tell_all(lambda observer: observer.stream_created(command, result.stream))
+
+    def expired(self, path: str) -> None:
+        """A stream at ``path`` has expired."""
+        self._tell_all(lambda observer: observer.stream_expired(path))
+
+    def _tell_all(self, tell: Callable[[IStreamObserver], None]) -> None:
+        for observer in self._observers:
+            try:
+                tell(observer)
+            except Exception:
+                _log.failure("an observer of streams failed")

@@ -1,0 +1,1 @@
+"""The rules of the protocol, module by module; no storage, no network."""
