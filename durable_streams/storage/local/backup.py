@@ -1,0 +1,76 @@
+"""Copies of a data directory: taken while the service runs, put back when it does not."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+from durable_streams.errors import StorageFailed
+from durable_streams.storage.local.base import FILE_NAME, connect
+from durable_streams.storage.local.checkpointer import JOURNAL
+from durable_streams.storage.local.directory import DataDirectory
+from durable_streams.storage.local.files import OsFiles
+from durable_streams.storage.local.journal import segment_name, segment_numbers
+from durable_streams.storage.local.segment import SegmentDamaged, SegmentReader
+from durable_streams.storage.local.verification import faults
+
+_ATTEMPTS = 20
+
+
+def back_up(source: Path, destination: Path) -> None:
+    """Copy a data directory as it is at one moment, also while the service writes into it.
+
+    The journal comes first, the base store after it: a segment that vanishes meanwhile has been folded, so the copy of
+    the base store has it. Raises ``StorageFailed`` when the destination is not empty or the source is damaged.
+    """
+    if not (source / FILE_NAME).exists():
+        raise StorageFailed(f"{source} is not a data directory of durable-streams")
+    if destination.exists() and any(destination.iterdir()):
+        raise StorageFailed(f"{destination} is not empty")
+    (destination / JOURNAL).mkdir(parents=True)
+    journal = OsFiles(source / JOURNAL)
+    for number in segment_numbers(journal):
+        _copy_segment(journal, number, destination / JOURNAL)
+    _copy_base(source, destination)
+    shutil.copy2(source / "format", destination / "format")
+
+
+def _copy_segment(journal: OsFiles, number: int, destination: Path) -> None:
+    """Copy what is whole; a segment is read again when a batch was written while it was read."""
+    for _ in range(_ATTEMPTS):
+        try:
+            content = journal.read(segment_name(number))
+            for _ in SegmentReader(number, content).events():
+                pass
+        except FileNotFoundError:
+            return
+        except SegmentDamaged as damage:
+            reason = damage.reason
+        else:
+            (destination / segment_name(number)).write_bytes(content)
+            return
+    raise StorageFailed(f"journal file {segment_name(number)}: {reason}")
+
+
+def _copy_base(source: Path, destination: Path) -> None:
+    live = connect(source)
+    copy = sqlite3.connect(destination / FILE_NAME)
+    live.backup(copy)
+    copy.close()
+    live.close()
+
+
+def restore(backup: Path, destination: Path) -> None:
+    """Make a data directory from a backup, after checking it. Raises ``StorageFailed`` naming the first fault."""
+    for fault in faults(backup):
+        raise StorageFailed(f"the backup is damaged: {fault}")
+    directory = DataDirectory(destination)
+    directory.open()
+    try:
+        if (destination / FILE_NAME).exists() or (destination / JOURNAL).exists():
+            raise StorageFailed(f"{destination} has streams already")
+        shutil.copytree(backup / JOURNAL, destination / JOURNAL)
+        shutil.copy2(backup / FILE_NAME, destination / FILE_NAME)
+    finally:
+        directory.close()

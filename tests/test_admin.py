@@ -1,0 +1,116 @@
+"""durable-streams-admin: verify, figures, backup, restore, export, import."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.running_service import ROOT, RunningService, running_service
+
+
+def admin(*arguments: str | Path, given: bytes = b"") -> tuple[int, bytes, str]:
+    """Exit status, standard output, standard error."""
+    command = [sys.executable, "-m", "durable_streams.admin", *map(str, arguments)]
+    run = subprocess.run(command, input=given, capture_output=True, cwd=ROOT, timeout=60, check=False)
+    return run.returncode, run.stdout, run.stderr.decode()
+
+
+def ask(service: RunningService, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> bytes:
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    with urlopen(Request(service.url + path, body, fields, method=method), timeout=10) as answer:
+        content: bytes = answer.read()
+        return content
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory with a few streams and forks, closed in order."""
+    directory = tmp_path / "data"
+    with running_service("--data-dir", str(directory)) as service:
+        ask(service, "log", "PUT", b"hello ", Content_Type="text/plain")
+        ask(service, "log", "POST", b"world", Content_Type="text/plain")
+        ask(service, "chat", "PUT", b'[{"n":1},2]', Content_Type="application/json", Stream_TTL="3600")
+        ask(service, "branch", "PUT", Stream_Forked_From="/v1/stream/log")
+        service.terminate()
+    return directory
+
+
+def test_a_sound_directory_has_no_faults(data: Path) -> None:
+    """verify says so and exits with 0; figures counts."""
+    assert admin("verify", data)[:2] == (0, b"nothing is wrong\n")
+    status, shown, _ = admin("figures", data)
+    assert status == 0
+    assert b"unfolded events" in shown
+
+
+def test_faults_are_named(data: Path) -> None:
+    """A flipped byte in the journal, a missing run in the base store."""
+    with running_service("--data-dir", str(data)) as service:
+        ask(service, "log", "POST", b"more", Content_Type="text/plain")
+        service.terminate()
+    connection = sqlite3.connect(data / "base.sqlite")
+    connection.execute("delete from runs")
+    connection.commit()
+    connection.close()
+    segment = max((data / "journal").glob("*.journal"))
+    content = bytearray(segment.read_bytes())
+    content[content.index(b"more")] ^= 1
+    segment.write_bytes(content)
+    status, shown, _ = admin("verify", data)
+    assert status == 1
+    assert segment.name.encode() in shown
+    assert b"its bytes end at 0" in shown
+
+
+def test_a_directory_in_use_is_not_verified(data: Path) -> None:
+    """One process at a time."""
+    with running_service("--data-dir", str(data)):
+        status, _, told = admin("verify", data)
+        assert (status, "in use" in told) == (1, True)
+
+
+def test_a_backup_of_a_running_service_is_whole(data: Path, tmp_path: Path) -> None:
+    """Taken under load, restored elsewhere: every stream is a prefix of what was written, and nothing is wrong."""
+    over = threading.Event()
+    with running_service("--data-dir", str(data)) as service:
+
+        def write() -> None:
+            number = 0
+            while not over.is_set():
+                ask(service, "chat", "POST", b"%d" % number, Content_Type="application/json")
+                number += 1
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        status, _, told = admin("backup", data, tmp_path / "backup")
+        over.set()
+        writer.join()
+    assert (status, told) == (0, "")
+    assert admin("restore", tmp_path / "backup", tmp_path / "restored") == (0, b"", "")
+    assert admin("verify", tmp_path / "restored")[0] == 0
+    with running_service("--data-dir", str(tmp_path / "restored")) as service:
+        messages = json.loads(ask(service, "chat"))
+        assert messages[:2] == [{"n": 1}, 2]
+        assert messages[2:] == list(range(len(messages) - 2))
+        assert ask(service, "branch") == b"hello world"
+    assert "not empty" in admin("backup", data, tmp_path / "backup")[2]
+    assert "streams already" in admin("restore", tmp_path / "backup", tmp_path / "restored")[2]
+
+
+def test_a_stream_goes_from_one_service_to_another(data: Path, tmp_path: Path) -> None:
+    """export and import: content type, lifetime and messages are kept."""
+    status, exported, _ = admin("export", data, "chat")
+    assert status == 0
+    assert admin("import", tmp_path / "other", "talk", given=exported)[0] == 0
+    with running_service("--data-dir", str(tmp_path / "other")) as service:
+        assert json.loads(ask(service, "talk")) == [{"n": 1}, 2]
+    assert "already" in admin("import", tmp_path / "other", "talk", given=exported)[2]
+    assert admin("import", tmp_path / "other", "bad", given=b"nonsense\n")[0] == 1
+    assert "StreamNotFound" in admin("export", data, "none")[2]
