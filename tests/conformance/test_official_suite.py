@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificate import make_certificate
 from tests.conformance.official_suite import LONG_POLL_SECONDS, run_official_suite
 from tests.running_service import running_service
 
@@ -30,7 +31,6 @@ class Configuration:
 
 
 CONFIGURATIONS = {
-    "local": Configuration(("--storage", "local"), subscriptions=False),
     "memory": Configuration(("--storage", "memory"), subscriptions=False),
 }
 
@@ -44,3 +44,28 @@ def test_the_service_passes_the_official_suite(configuration: Configuration, tmp
         verdict = run_official_suite(service.origin, report, subscriptions=configuration.subscriptions)
     assert not verdict.failed, "\n\n".join(f"{name}\n{message}" for name, message in verdict.failed.items())
     assert (len(verdict.passed), len(verdict.skipped)) == configuration.expected
+
+
+@pytest.mark.timeout(400)
+def test_the_suite_passes_over_tls(tmp_path: Path) -> None:
+    """Section 12.11: the same over HTTPS."""
+    certificate, key = make_certificate(tmp_path)
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+    with running_service(
+        "--long-poll-timeout", str(LONG_POLL_SECONDS), "--storage", "memory", listen=listen
+    ) as service:
+        verdict = run_official_suite(service.origin, tmp_path / "report.json", subscriptions=False)
+    assert verdict.failed == {}
+    assert len(verdict.passed) == BASE_TESTS
+
+
+@pytest.mark.timeout(400)
+def test_the_suite_passes_on_what_a_killed_service_has_left(tmp_path: Path) -> None:
+    """A restart in the middle: the suite, a kill, and the suite again on the same directory."""
+    options = ("--data-dir", str(tmp_path / "data"), "--long-poll-timeout", str(LONG_POLL_SECONDS))
+    for run in ("first", "second"):
+        with running_service(*options) as service:
+            verdict = run_official_suite(service.origin, tmp_path / f"{run}.json", subscriptions=False)
+            service.kill()
+        assert verdict.failed == {}
+        assert len(verdict.passed) == BASE_TESTS

@@ -1,0 +1,35 @@
+"""What operations on a stream answer."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Created(NamedTuple):
+    """A stream after its creation. ``is_new`` is False when it was there already with the same configuration."""
+
+    is_new: bool
+    offset: str | None
+    content_type: str | None
+    closed: bool
+
+
+class Metadata(NamedTuple):
+    """What a stream is (Section 5.5). ``ttl`` is in seconds, ``expires_at`` as the server writes it (RFC 3339).
+
+    ``headers`` are all fields of the answer, by lower-case name.
+    """
+
+    content_type: str | None
+    offset: str | None
+    closed: bool
+    ttl: int | None
+    expires_at: str | None
+    headers: dict[str, str]
+
+
+class Appended(NamedTuple):
+    """The stream's tail after an append, and whether it is closed."""
+
+    offset: str | None
+    closed: bool
