@@ -426,6 +426,8 @@ def command(environment: dict[str, str], *arguments: str, **options: Any) -> sub
         stdin=options.pop("stdin", subprocess.DEVNULL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A job in the background ignores interrupts, and so would the command.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **options,
     )
 

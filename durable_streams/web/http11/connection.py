@@ -1,0 +1,309 @@
+"""One HTTP/1.1 connection: requests in, answers out, in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from durable_streams.web.http11.head import CONTINUE, UnsafeHeader, has_no_body, response_head
+from durable_streams.web.http11.parser import Refused, RequestParser
+from durable_streams.web.problems import Problem
+from durable_streams.web.request import Frame, LiveBody, Request, Response
+
+if TYPE_CHECKING:
+    from durable_streams.web.http11.factory import Http11Factory
+
+_log = Logger()
+
+MOST_WAITING = 32
+SMALL_BODY = 16 * 1024
+_KEEP_ALIVE = b"Connection: keep-alive\r\n"
+_CLOSE = b"Connection: close\r\n"
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Exchange:
+    """A request that has been read, and what its connection must know to answer it."""
+
+    __slots__ = ("closes", "is_1_0", "request")
+
+    def __init__(self, request: Request, closes: bool, is_1_0: bool) -> None:
+        self.request = request
+        self.closes = closes
+        self.is_1_0 = is_1_0
+
+
+@implementer(IPushProducer)
+class Http11Connection(Protocol):
+    """Serves one request after the other.
+
+    It is told of back-pressure as the transport's producer: a full send buffer pauses the live body.
+    """
+
+    factory: Http11Factory
+
+    def __init__(self, factory: Http11Factory) -> None:
+        self.factory = factory
+        self._waiting: deque[Exchange] = deque()
+        self._serving: Exchange | None = None
+        self._answer: Deferred[Response] | None = None
+        self._body: LiveBody | None = None
+        self._refused = False
+        self._gone = False
+        self._ended = False
+        self._draining = False
+        self._reading_paused = False
+        self.since = factory.now
+
+    # --- the transport
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
+        transport.registerProducer(self, True)
+        self._parser = RequestParser(self, self.factory.limits, hasattr(transport, "getPeerCertificate"))
+        self.factory.connections.add(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if not self._parser.in_request or self._serving is None:
+            self.since = self.factory.now
+        try:
+            self._parser.feed(data)
+        except Refused as refused:
+            self._refuse(refused.problem)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self._gone = self._ended = True
+        self.factory.connection_lost(self)
+        self._waiting.clear()
+        body, self._body = self._body, None
+        answer, self._answer = self._answer, None
+        if body is not None:
+            body.stop()
+        if answer is not None:
+            answer.cancel()
+
+    def pauseProducing(self) -> None:
+        if self._body is not None:
+            self._body.pause()
+
+    def resumeProducing(self) -> None:
+        if self._body is not None:
+            self._body.resume()
+
+    def stopProducing(self) -> None:
+        """``connectionLost`` follows, and releases everything."""
+
+    # --- requests
+
+    def head_received(self, wants_continue: bool) -> None:
+        if wants_continue and self._serving is None and self.transport is not None:
+            self.transport.write(CONTINUE)
+
+    def request_received(self, request: Request, keep_alive: bool, version: str) -> None:
+        self.since = self.factory.now
+        exchange = Exchange(request, not keep_alive, version == "1.0")
+        if self._serving is not None:
+            self._waiting.append(exchange)
+            self._throttle()
+            return
+        self._serve(exchange)
+
+    def _throttle(self) -> None:
+        """Read no more requests than a client may have waiting."""
+        if len(self._waiting) >= MOST_WAITING and not self._reading_paused:
+            self._reading_paused = True
+            self._producer.pauseProducing()
+
+    @property
+    def _producer(self) -> Any:
+        return self.transport
+
+    def _serve(self, exchange: Exchange) -> None:
+        self._serving = exchange
+        handler = self.factory.route(exchange.request.path)
+        if handler is None:
+            self.factory.serve_cold(self, exchange)
+            return
+        try:
+            answer = handler(exchange.request)
+        except Exception:
+            self._failed(Failure())
+            return
+        if isinstance(answer, Response):
+            self.send(answer)
+            return
+        if answer.called and isinstance(answer.result, Response):
+            self.send(answer.result)
+            return
+        self._answer = answer
+        answer.addCallbacks(self._answered, self._failed)
+
+    def _answered(self, response: Response) -> None:
+        self._answer = None
+        if not self._gone:
+            self.send(response)
+
+    def _failed(self, failure: Failure) -> None:
+        self._answer = None
+        if self._gone and failure.check(CancelledError):
+            return
+        _log.failure("a request failed", failure)
+        if not self._gone:
+            self.send(Problem(500, "INTERNAL_ERROR", "Internal error", "The service failed.").response())
+
+    # --- answers
+
+    def send(self, response: Response) -> None:
+        """Answer the request that is being served."""
+        exchange = self._serving
+        assert exchange is not None
+        if self._draining:
+            exchange.closes = True
+        try:
+            self._send(response, exchange)
+        except UnsafeHeader:
+            _log.error("a response had a line end in a header; it was not sent")
+            exchange.closes = True
+            self._send(Problem(500, "INTERNAL_ERROR", "Internal error", "The service failed.").response(), exchange)
+
+    def _send(self, response: Response, exchange: Exchange) -> None:
+        body = response.body
+        transport: Any = self.transport
+        connection = _CLOSE if exchange.closes else _KEEP_ALIVE if exchange.is_1_0 else b""
+        if has_no_body(response, exchange.request.method):
+            transport.write(response_head(response, self.factory.date, connection))
+            self._finished()
+        elif isinstance(body, bytes):
+            head = response_head(response, self.factory.date, b"%bContent-Length: %d\r\n" % (connection, len(body)))
+            if len(body) <= SMALL_BODY:
+                transport.write(head + body)
+            else:
+                transport.write(head)
+                transport.write(body)
+            self._finished()
+        else:
+            self._begin_live(response, body, exchange)
+
+    def _begin_live(self, response: Response, body: LiveBody, exchange: Exchange) -> None:
+        exchange.closes = exchange.closes or exchange.is_1_0
+        framing = (_CLOSE if exchange.closes else b"") + (b"" if exchange.is_1_0 else _CHUNKED)
+        transport: Any = self.transport
+        transport.write(response_head(response, self.factory.date, framing))
+        self._body = body
+        body.start(PlainSink(self) if exchange.is_1_0 else ChunkedSink(self))
+
+    def write_live(self, data: bytes) -> None:
+        if self._body is not None and self.transport is not None:
+            self.transport.write(data)
+
+    def finish_live(self, ending: bytes) -> None:
+        if self._body is None:
+            return
+        self._body = None
+        if ending and self.transport is not None:
+            self.transport.write(ending)
+        self._finished()
+
+    def _finished(self) -> None:
+        """The answer is out: go on with the next request, or end."""
+        exchange, self._serving = self._serving, None
+        self.since = self.factory.now
+        if exchange is None or exchange.closes or self._draining:
+            self.end()
+            return
+        if self._waiting:
+            self._serve(self._waiting.popleft())
+        if self._reading_paused and len(self._waiting) < MOST_WAITING // 2:
+            self._reading_paused = False
+            self._producer.resumeProducing()
+
+    def finish_cold(self) -> None:
+        """The cold route has written its whole answer."""
+        self._finished()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer what cannot be read, after the answers that are still due, and read no more."""
+        self._refused = True
+        if self._serving is not None:
+            self._serving.closes = True
+            return
+        self._serving = Exchange(Request(b"GET", b"", b"", {}, b"", False), True, False)
+        response = problem.response()
+        response.shared = self.factory.shared
+        self.send(response)
+
+    # --- ending
+
+    @property
+    def is_idle(self) -> bool:
+        return self._serving is None
+
+    @property
+    def in_request(self) -> bool:
+        return self._parser.in_request
+
+    def drain(self) -> None:
+        """End after the present answer; at once when there is none."""
+        self._draining = True
+        if self.is_idle:
+            self.end()
+
+    def end(self) -> None:
+        """Send what is left, then close."""
+        self._refused = True
+        if self._ended:
+            return
+        self._ended = True
+        transport: Any = self.transport
+        transport.unregisterProducer()
+        transport.loseConnection()
+
+    def time_out(self) -> None:
+        """The client has taken too long: tell it when it is in the middle of a request."""
+        if self.in_request and self._serving is None:
+            self._refuse(Problem(408, "TOO_SLOW", "Request timeout", "The request did not come in time."))
+        elif self._serving is None:
+            self.end()
+
+    def abort(self) -> None:
+        transport: Any = self.transport
+        transport.abortConnection()
+
+
+class ChunkedSink:
+    """A live body's way out on HTTP/1.1."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Http11Connection) -> None:
+        self._connection = connection
+
+    def send(self, frame: Frame) -> None:
+        self._connection.write_live(frame.chunked)
+
+    def finish(self) -> None:
+        self._connection.finish_live(_LAST_CHUNK)
+
+
+class PlainSink(ChunkedSink):
+    """A live body's way out to a client of HTTP/1.0, which ends with the connection."""
+
+    __slots__ = ()
+
+    def send(self, frame: Frame) -> None:
+        self._connection.write_live(frame.payload)
+
+    def finish(self) -> None:
+        self._connection.finish_live(b"")
