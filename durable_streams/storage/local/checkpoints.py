@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 _log = Logger()
 
 SLOWEST_RESTART = 30.0
+LONGEST_STOP = 10.0
 
 
 class CheckpointProcess(ProcessProtocol):
@@ -51,9 +52,10 @@ class CheckpointProcess(ProcessProtocol):
             self._restart = None
         if not self._running or self.transport is None:
             return succeed(None)
-        self._ended = Deferred()
+        ended = self._ended = Deferred()
         self.transport.closeStdin()
-        return self._ended
+        patience = self._clock.callLater(LONGEST_STOP, self.transport.signalProcess, "KILL")
+        return ended.addCallback(lambda _: patience.cancel() if patience.active() else None)
 
     def _go_on(self) -> None:
         if self._stopping or not self._waiting or self._busy or self._restart is not None:

@@ -84,6 +84,8 @@ class LocalStorage:
         self._expired: list[str] = []
         self._unsettled: dict[str, int] = {}
         self._loads: dict[str, list[Callable[[Failure | None], None]]] = {}
+        self._to_load: list[str] = []
+        self._loading = False
         self._next_cold_sweep = 0.0
         self._base_is_empty = True
         self._overloaded = False
@@ -330,26 +332,38 @@ class LocalStorage:
         if not missing:
             return go()
         done: Deferred[_T] = Deferred()
+        # What is in memory already must still be there when the rest has come.
+        pinned = [hot for path in paths if (hot := self._residents.find(path)) is not None]
+        for hot in pinned:
+            hot.pending += 1
 
         def resume(failure: Failure | None) -> None:
+            for hot in pinned:
+                hot.pending -= 1
             if failure is None:
                 self._when_resident(paths, go).chainDeferred(done)
             else:
                 done.errback(failure)
 
         for path in missing:
-            if path in self._loads:
-                self._loads[path].append(resume)
-                return done
-        waiting: list[Callable[[Failure | None], None]] = [resume]
-        for path in missing:
-            self._loads[path] = waiting
-        loading = self._workers.read(lambda: [self._base.with_sources(path) for path in missing])
-        loading.addCallbacks(self._loaded, self._cannot_load, callbackArgs=(missing,), errbackArgs=(missing,))
+            if path not in self._loads:
+                self._loads[path] = []
+                self._to_load.append(path)
+        self._loads[missing[-1]].append(resume)
+        self._load()
         return done
 
     def _knows(self, path: str) -> bool:
         return (self._base_is_empty or self._residents.knows(path)) and path not in self._loads
+
+    def _load(self) -> None:
+        """Have the reader thread look up all that is asked for, while it is busy gathering what comes meanwhile."""
+        if self._loading or not self._to_load:
+            return
+        self._loading = True
+        paths, self._to_load = self._to_load, []
+        found = self._workers.read(lambda: [self._base.with_sources(path) for path in paths])
+        found.addCallbacks(self._loaded, self._cannot_load, callbackArgs=(paths,), errbackArgs=(paths,))
 
     def _loaded(self, chains: list[list[Stream]], paths: list[str]) -> None:
         residents = self._residents
@@ -373,11 +387,11 @@ class LocalStorage:
         self._resume(paths, Failure(reason))
 
     def _resume(self, paths: list[str], failure: Failure | None) -> None:
-        waiting = self._loads[paths[0]]
-        for path in paths:
-            del self._loads[path]
+        self._loading = False
+        waiting = [resume for path in paths for resume in self._loads.pop(path)]
         for resume in waiting:
             resume(failure)
+        self._load()
 
     def _with_room(self, command: Any, door: Callable[[Any], Deferred[_T]]) -> Deferred[_T]:
         """Call ``door`` when the journal has room for what it may write, in the order of the calls."""
