@@ -99,10 +99,10 @@ def test_it_listens_in_several_places(tmp_path: Path) -> None:
     socket = tmp_path / "streams.sock"
     with running_service("--storage", "memory", "--listen", f"unix:{socket}") as service:
         deadline = time.monotonic() + 10
-        while not socket.exists() and time.monotonic() < deadline:
+        while not any("http+unix" in line for line in service.log) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert socket.exists()
         assert any("http+unix" in line for line in service.log)
+        assert socket.exists()
 
 
 def test_tls_serves_http_1_and_http_2(tmp_path: Path) -> None:
