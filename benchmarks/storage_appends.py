@@ -1,8 +1,7 @@
-"""Appends per second of the storages, in process: python benchmarks/storage_appends.py [--seconds 2] [--recovery]
+"""Appends per second of the storages, in process: python benchmarks/storage_appends.py [--seconds 2]
 
 Waiting appenders of 100 bytes over one, a thousand and a hundred thousand streams, in memory and on disk, in turn.
-For the disk also the bytes written to the device for each byte appended, folding into the base store included. With
---recovery: how long opening takes, by the size of the journal and by the size of what lies behind it.
+For the disk also the bytes written to the device for each byte appended, folding into the base store included.
 """
 
 from __future__ import annotations
@@ -112,45 +111,14 @@ async def appends(reactor: Any, seconds: float, directory: Path) -> None:
                 print(f"{name:8} {streams:8} {waiting:8} {rate:10,.0f} {p50:8.2f} {p99:8.2f} {device}", flush=True)
 
 
-async def recovery(reactor: Any, directory: Path) -> None:
-    """Fill a directory in steps; after each one, stop without folding further and open again."""
-    print(f"{'streams':>9} {'folded MB':>10} {'journal events':>15} {'open s':>8}")
-    for streams, rounds in ((1000, 1), (1000, 20), (100_000, 1), (100_000, 5), (1_000_000, 1)):
-        place = directory / f"recovery-{streams}-{rounds}"
-        service = StreamService(local(reactor, place), clock=reactor)
-        service.startService()
-        await service.when_open()
-        for _ in range(rounds):
-            for number in range(streams):
-                done = (
-                    service.perform_create(Create(f"s{number}")) if _ == 0 else service.append(f"s{number}", BODY * 10)
-                )
-                if number % 500 == 0:
-                    await done
-            await done
-        await service.stopService()
-        began = perf_counter()
-        again = StreamService(local(reactor, place), clock=reactor)
-        found: Deferred[str] = again.storage.open()
-        line = await found
-        opened = perf_counter() - began
-        await again.storage.close()
-        megabytes = (place / "base.sqlite").stat().st_size / 1e6
-        print(f"{streams:9} {megabytes:10.0f} {line.split(': ')[1].split()[0]:>15} {opened:8.2f}", flush=True)
-
-
 async def main(reactor: Any, options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
-        if options.recovery:
-            await recovery(reactor, Path(directory))
-        else:
-            await appends(reactor, options.seconds, Path(directory))
+        await appends(reactor, options.seconds, Path(directory))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]  # it has a docstring
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--recovery", action="store_true")
     parser.add_argument("--directory", default=".")
     chosen = parser.parse_args()
     react(lambda reactor: Deferred.fromCoroutine(main(reactor, chosen)))

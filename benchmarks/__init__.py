@@ -1,0 +1,1 @@
+"""Measures this server beside its peers: ``python -m benchmarks.compare``; see docs/benchmarks.md."""
