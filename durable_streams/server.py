@@ -27,8 +27,29 @@ class ConnectionFactory(Protocol):
         """Cut the connections that are left."""
 
 
+class ServerProcess(Protocol):
+    """What a server asks of its process."""
+
+    def fail(self) -> None:
+        """The server cannot start: end."""
+
+    def at_next_signal(self, hurry: Callable[[], None]) -> None:
+        """The server is stopping; call ``hurry`` when that is asked for once more."""
+
+
+class Attendant(Protocol):
+    """A service that needs the streams, and stops before them."""
+
+    def startService(self) -> None: ...
+
+    def when_open(self) -> Deferred[None]:
+        """Fires when it can serve; fails when it never will."""
+
+    def stopService(self) -> Deferred[None]: ...
+
+
 class Listener:
-    """One place to listen: ``label`` describes it before the address is known, ``scheme`` is http or https."""
+    """One place to listen: ``scheme`` is http or https."""
 
     def __init__(self, endpoint: IStreamServerEndpoint, scheme: str, factory: ConnectionFactory) -> None:
         self.endpoint = endpoint
@@ -39,8 +60,9 @@ class Listener:
 class StreamServer(Service):
     """Runs a stream service behind listeners.
 
-    Stopping goes in this order: no new connections; live reads end in an orderly way; answers under way are finished,
-    for at most ``drain_seconds``; the storage closes.
+    Ports are taken while the process has still the privileges for it, the storage is opened after that; requests wait
+    until it is open. Stopping goes in this order: no new connections; live reads end in an orderly way; answers under
+    way are finished, for at most ``drain_seconds``; the storage closes. Who asks twice does not wait for answers.
     """
 
     def __init__(
@@ -48,29 +70,46 @@ class StreamServer(Service):
         service: StreamService,
         listeners: Sequence[Listener],
         prefix: str,
-        end_live_reads: Callable[[], None],
-        stop_process: Callable[[], None],
+        process: ServerProcess,
         drain_seconds: float = 10.0,
+        attendants: Sequence[Attendant] = (),
     ) -> None:
         self.service = service
+        self._attendants = attendants
         self._listeners = listeners
         self._prefix = prefix
-        self._end_live_reads = end_live_reads
-        self._stop_process = stop_process
+        self._process = process
         self._drain_seconds = drain_seconds
+        self._starting: Deferred[None] | None = None
         self.ports: list[IListeningPort] = []
+
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        self._starting = Deferred.fromCoroutine(self._listen())
 
     def startService(self) -> None:
         super().startService()
+        if self._starting is None:
+            # ``twist`` and applications start a service once; only twistd does so in two steps.
+            self.privilegedStartService()
         self.service.startService()
-        started = Deferred.fromCoroutine(self._listen())
-        started.addErrback(self._failed_to_start)
+        for attendant in self._attendants:
+            attendant.startService()
+        assert self._starting is not None
+        self._starting.addCallback(lambda _: Deferred.fromCoroutine(self._when_open()))
+        self._starting.addCallbacks(self._started, self._failed_to_start)
+
+    async def _when_open(self) -> None:
+        await self.service.when_open()
+        for attendant in self._attendants:
+            await attendant.when_open()
 
     async def _listen(self) -> None:
-        await self.service.when_open()
         for listener in self._listeners:
-            port = await listener.endpoint.listen(cast(IProtocolFactory, listener.factory))
-            self.ports.append(port)
+            self.ports.append(await listener.endpoint.listen(cast(IProtocolFactory, listener.factory)))
+
+    def _started(self, _: None) -> None:
+        for listener, port in zip(self._listeners, self.ports, strict=True):
             _log.info(
                 "listening on {url}; streams are {durability}",
                 url=self._url_of(port, listener.scheme),
@@ -86,26 +125,38 @@ class StreamServer(Service):
         return f"{scheme}://{host}:{address.port}{self._prefix}"
 
     def _failed_to_start(self, failure: Failure) -> None:
-        _log.critical("the service cannot start: {reason}", reason=failure.getErrorMessage())
-        self._stop_process()
+        if not failure.check(CancelledError):
+            _log.critical("the service cannot start: {reason}", reason=failure.getErrorMessage())
+            self._process.fail()
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
+        self._process.at_next_signal(self._abort)
+        if self._starting is not None:
+            self._starting.cancel()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         await gatherResults([maybeDeferred(port.stopListening) for port in self.ports], consumeErrors=True)
-        self._end_live_reads()
+        self.service.drain()
         await self._drain()
+        for attendant in self._attendants:
+            await attendant.stopService()
         await self.service.stopService()
 
     async def _drain(self) -> None:
-        factories = {listener.factory for listener in self._listeners}
-        drained = gatherResults([factory.drain() for factory in factories], consumeErrors=True)
+        drained = gatherResults([factory.drain() for factory in self._factories], consumeErrors=True)
         drained.addTimeout(self._drain_seconds, self.service.clock)
         try:
             await drained
         except (CancelledError, TimeoutError):
             _log.warn("cutting connections that did not end in {seconds} s", seconds=self._drain_seconds)
-        for factory in factories:
+        self._abort()
+
+    @property
+    def _factories(self) -> set[ConnectionFactory]:
+        return {listener.factory for listener in self._listeners}
+
+    def _abort(self) -> None:
+        for factory in self._factories:
             factory.abort()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 from twisted.application.service import Service
@@ -49,6 +49,13 @@ _log = Logger()
 _T = TypeVar("_T")
 
 
+class LiveRead(Protocol):
+    """Whoever waits for a stream to change."""
+
+    def release(self) -> None:
+        """The time is up: end in an orderly way."""
+
+
 class StreamService(Service):
     """Streams for one process: a storage, a notifier, and the life between start and stop.
 
@@ -76,7 +83,8 @@ class StreamService(Service):
         self.notifier: INotifier = notifier or LocalNotifier()
         self.clock = clock
         self.max_read_bytes = max_read_bytes
-        self._signals: set[ChangeSignal] = set()
+        self.live_reads: set[LiveRead] = set()
+        self.draining = False
         self._observers = StreamObservers()
         self._opening: list[Deferred[None]] | None = []
         self._cannot_open: Failure | None = None
@@ -93,7 +101,7 @@ class StreamService(Service):
     def stopService(self) -> Deferred[None]:
         """Release every waiter with an orderly end, then close the storage."""
         super().stopService()
-        self.release_waiters()
+        self.drain()
         if self._expiry.running:
             self._expiry.stop()
         return self.storage.close()
@@ -132,10 +140,15 @@ class StreamService(Service):
         """Tell ``observer`` of every change from now on; returns what ends that."""
         return self._observers.add(observer)
 
+    def drain(self) -> None:
+        """End every live read as if its time were up, those to come included. Commands and other reads go on."""
+        self.draining = True
+        self.release_waiters()
+
     def release_waiters(self) -> None:
-        """End every live read as if its time were up."""
-        for signal in list(self._signals):
-            signal.release()
+        """End every live read of now as if its time were up."""
+        for read in list(self.live_reads):
+            read.release()
 
     def _expire(self) -> Deferred[None]:
         for path in self.notifier.followed():
@@ -248,9 +261,11 @@ class StreamService(Service):
     async def _extended(self, found: Slice, wanted: int) -> Slice:
         while len(found.data) < wanted and not found.up_to_date:
             more = await self.storage.read(found.stream.path, found.end, wanted - len(found.data))
-            if more.stream.stream_id != found.stream.stream_id or not more.data:
+            if more.stream.stream_id != found.stream.stream_id:
+                raise StreamNotFound(found.stream.path)
+            found = Slice(more.stream, found.start, found.data + more.data)
+            if not more.data:
                 break
-            found = found._replace(data=found.data + more.data)
         return found
 
     async def _check_begins_a_message(self, found: Slice) -> None:
@@ -269,18 +284,18 @@ class StreamService(Service):
 
     async def _read_live(self, path: str, position: int | None, timeout: float | None) -> Slice:
         with ChangeSignal(self.notifier, self.clock, path) as signal:
-            self._signals.add(signal)
+            self.live_reads.add(signal)
             try:
                 found = await self.read_at(path, position)
                 give_up = None if timeout is None else self.clock.seconds() + timeout
-                while not found.data and not found.at_end:
+                while not (found.data or found.at_end or self.draining):
                     left = None if give_up is None else max(0.0, give_up - self.clock.seconds())
                     if not await signal.wait(left):
                         break
                     found = await self._read_again(found)
                 return found
             finally:
-                self._signals.discard(signal)
+                self.live_reads.discard(signal)
 
     async def _read_again(self, before: Slice) -> Slice:
         """Read on, but never in another stream that took the path meanwhile."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
@@ -13,8 +14,15 @@ from twisted.plugin import getPlugins
 from twisted.python import usage
 
 from durable_streams.interfaces import IStorage, IStorageMaker
+from durable_streams.process import Process
 from durable_streams.server import Listener, StreamServer
 from durable_streams.service import StreamService
+from durable_streams.subscriptions.interfaces import ISubscriptionStore
+from durable_streams.subscriptions.memory_store import MemorySubscriptionStore
+from durable_streams.subscriptions.service import SubscriptionService
+from durable_streams.subscriptions.settings import SubscriptionSettings
+from durable_streams.subscriptions.sqlite_store import FILE_NAME, SqliteSubscriptionStore, WriterThread
+from durable_streams.subscriptions.webhook import Webhooks
 from durable_streams.web.application import DEFAULT_PREFIX, StreamApplication
 from durable_streams.web.limits import Limits
 from durable_streams.web.settings import HttpSettings
@@ -22,19 +30,11 @@ from durable_streams.web.stock import StockSite
 
 DEFAULT_LISTEN = "tcp:4437:interface=127.0.0.1"
 
-
-def _seconds(value: str) -> float:
-    with suppress(ValueError):
-        if 0 < (seconds := float(value)) < 1e9:
-            return seconds
-    raise ValueError(f"{value!r} is not a number of seconds above 0")
-
-
-def _count(value: str) -> int:
-    with suppress(ValueError):
-        if (count := int(value)) > 0:
-            return count
-    raise ValueError(f"{value!r} is not a whole number above 0")
+_SECONDS = ("long-poll-timeout", "sse-max-age", "keep-alive")
+_COUNTS = ("hot-bytes", "max-append-bytes", "max-read-bytes")
+_PREFIX = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]+/)*", re.ASCII)
+_PUBLIC_URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?/", re.ASCII)
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://[^\s/?#@]+", re.ASCII)
 
 
 class Options(usage.Options):
@@ -51,20 +51,27 @@ class Options(usage.Options):
         ["prefix", None, DEFAULT_PREFIX, "URL path below which all streams are."],
         ["storage", "s", "local", "Where streams are kept; see below."],
         ["data-dir", "d", "durable-streams-data", "Directory of the local storage; one process at a time."],
-        ["hot-bytes", None, 256 * 1024 * 1024, "Memory for recent bytes and active streams of local storage.", _count],
-        ["long-poll-timeout", None, 30.0, "Seconds that a long-poll waits when the client names no time.", _seconds],
-        ["sse-max-age", None, 60.0, "Seconds after which an SSE connection ends, so that clients reconnect.", _seconds],
-        ["keep-alive", None, 15.0, "Seconds of silence after which an SSE connection gets a comment.", _seconds],
-        ["max-append-bytes", None, 64 * 1024 * 1024, "Largest request body.", _count],
-        [
-            "max-read-bytes",
-            None,
-            1024 * 1024,
-            "Most bytes in one answer; a larger JSON message still comes whole.",
-            _count,
-        ],
+        ["hot-bytes", None, 256 * 1024 * 1024, "Memory for recent bytes and active streams of local storage."],
+        ["long-poll-timeout", None, 30.0, "Seconds that a long-poll waits when the client names no time."],
+        ["sse-max-age", None, 60.0, "Seconds after which an SSE connection ends, so that clients reconnect."],
+        ["keep-alive", None, 15.0, "Seconds of silence after which an SSE connection gets a comment."],
+        ["max-append-bytes", None, 64 * 1024 * 1024, "Largest request body."],
+        ["max-read-bytes", None, 1024 * 1024, "Most bytes in one answer; a larger JSON message still comes whole."],
+        ["cache-scope", None, "public", "public, or private: whether shared caches may keep what is read."],
         ["log-format", None, "text", "text, or json: one object a line, to standard output."],
+        [
+            "public-url",
+            None,
+            None,
+            "URL of the stream root as clients see it, such as https://streams.example/v1/stream/: where webhook "
+            "receivers call back. [default: as the client of a subscription wrote it]",
+        ],
     ]
+    optFlags = [  # noqa: RUF012  # the shape that usage.Options reads
+        ["allow-loopback-webhooks", None, "Let webhooks go to this machine over http, for development."],
+    ]
+
+    made_storage: IStorage
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,27 +93,46 @@ class Options(usage.Options):
         return f"{super().getUsage(width)}\nStorages:{makers}\n"
 
     def postOptions(self) -> None:
-        self["cors-origin"] = self["cors-origin"] or ["*"]
-        self["endpoints"] = self._endpoints()
+        for name in _SECONDS:
+            self[name] = _seconds(self[name], f"--{name}")
+        for name in _COUNTS:
+            self[name] = _count(self[name], f"--{name}")
+        self._check_choice("cache-scope", ("public", "private"))
+        self._check_choice("log-format", ("text", "json"))
         self._check_prefix()
+        self._check_origins()
+        self._check_public_url()
+        self["endpoints"] = self._endpoints()
+        self.made_storage = _storage(self)
         self._choose_log_format()
-        if self["storage"].partition(":")[0] not in _storage_makers():
-            names = ", ".join(_storage_makers())
-            raise usage.UsageError(f"--storage {self['storage']}: there is no such storage; there are: {names}")
+
+    def _check_choice(self, name: str, choices: tuple[str, str]) -> None:
+        if self[name] not in choices:
+            raise usage.UsageError(f"--{name} must be {' or '.join(choices)}, not {self[name]!r}")
 
     def _choose_log_format(self) -> None:
-        if self["log-format"] not in ("text", "json"):
-            raise usage.UsageError("--log-format must be text or json")
         twistd: Any = getattr(self, "parent", None)
         if self["log-format"] == "json" and twistd is not None:
-            if not twistd.get("nodaemon"):
-                raise usage.UsageError("--log-format json writes to standard output: run twistd with -n")
+            if not twistd["nodaemon"] or twistd["logfile"]:
+                raise usage.UsageError(
+                    "--log-format json writes to standard output: run twistd with -n and no --logfile"
+                )
+            # By name, because that is how twistd wants it.
             twistd["logger"] = "durable_streams.log_lines.json_lines"
 
     def _check_prefix(self) -> None:
-        prefix = self["prefix"]
-        if not (prefix.isascii() and prefix.startswith("/") and prefix.endswith("/")) or set(prefix) & set(" ?#%<>"):
+        if not _PREFIX.fullmatch(self["prefix"]):
             raise usage.UsageError("--prefix must begin and end with a slash and have plain URL characters only")
+
+    def _check_public_url(self) -> None:
+        if self["public-url"] is not None and not _PUBLIC_URL.fullmatch(self["public-url"]):
+            raise usage.UsageError("--public-url must be like https://streams.example/v1/stream/, with a final slash")
+
+    def _check_origins(self) -> None:
+        for origin in self["cors-origin"]:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise usage.UsageError(f"--cors-origin {origin}: must be * or like https://app.example, without a path")
+        self["cors-origin"] = self["cors-origin"] or ["*"]
 
     def _endpoints(self) -> list[tuple[str, IStreamServerEndpoint]]:
         descriptions = list(self["listen"])
@@ -123,8 +149,31 @@ class Options(usage.Options):
         if certificate is None:
             raise usage.UsageError("--tls-port needs --certificate")
         key = self["private-key"] or certificate
+        _check_readable(certificate, "--certificate")
+        _check_readable(key, "--private-key")
         quoted = [path.replace("\\", "\\\\").replace(":", "\\:") for path in (key, certificate)]
         return f"ssl:{_port(self['tls-port'], '--tls-port')}:privateKey={quoted[0]}:certKey={quoted[1]}"
+
+
+def _seconds(value: str | float, option: str) -> float:
+    with suppress(ValueError):
+        if 0 < (seconds := float(value)) < 1e9:
+            return seconds
+    raise usage.UsageError(f"{option} must be a number of seconds above 0, not {value!r}")
+
+
+def _count(value: str | int, option: str) -> int:
+    with suppress(ValueError):
+        if (count := int(value)) > 0:
+            return count
+    raise usage.UsageError(f"{option} must be a whole number above 0, not {value!r}")
+
+
+def _check_readable(path: str, option: str) -> None:
+    try:
+        Path(path).read_bytes()
+    except OSError as error:
+        raise usage.UsageError(f"{option} {path}: {error.strerror}") from None
 
 
 def _port(value: str, option: str) -> int:
@@ -152,12 +201,34 @@ def _storage_makers() -> dict[str, IStorageMaker]:
     return {maker.name: maker for maker in found}
 
 
-def _storage(options: Options, clock: Any) -> IStorage:
+def _storage(options: Options) -> IStorage:
+    from twisted.internet import reactor
+
+    clock: Any = reactor
     name, _, argument = options["storage"].partition(":")
+    makers = _storage_makers()
+    if name not in makers:
+        names = ", ".join(makers)
+        raise usage.UsageError(f"--storage {options['storage']}: there is no such storage; there are: {names}")
     try:
-        return _storage_makers()[name].make(argument, options, clock)
+        return makers[name].make(argument, options, clock)
     except ValueError as error:
         raise usage.UsageError(f"--storage {options['storage']}: {error}") from None
+
+
+def _subscription_store(options: Options, clock: Any) -> ISubscriptionStore:
+    """Subscriptions are kept beside the streams, or in memory like them."""
+    storage, _, argument = options["storage"].partition(":")
+    if storage == "memory":
+        return MemorySubscriptionStore()
+    directory = argument if storage == "local" and argument else options["data-dir"]
+    return SqliteSubscriptionStore(Path(directory).absolute() / FILE_NAME, clock, lambda: WriterThread(clock))
+
+
+def _subscriptions(options: Options, service: StreamService, clock: Any) -> SubscriptionService:
+    webhooks = Webhooks(clock, bool(options["allow-loopback-webhooks"]))
+    settings = SubscriptionSettings(public_url=options["public-url"])
+    return SubscriptionService(service, _subscription_store(options, clock), webhooks, settings)
 
 
 def settings_from(options: Options) -> HttpSettings:
@@ -167,6 +238,7 @@ def settings_from(options: Options) -> HttpSettings:
         longest_long_poll=max(300.0, options["long-poll-timeout"]),
         sse_max_age=options["sse-max-age"],
         sse_keep_alive=options["keep-alive"],
+        cache_scope=options["cache-scope"],
         cors_origins=tuple(options["cors-origin"]),
         limits=Limits(body_bytes=options["max-append-bytes"]),
     )
@@ -177,9 +249,9 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     clock: Any = reactor
-    service = StreamService(_storage(options, clock), clock=clock, max_read_bytes=options["max-read-bytes"])
-    application = StreamApplication(service, settings_from(options), options["prefix"])
-    site = StockSite(application.resource(), application.settings.limits, clock)
+    service = StreamService(options.made_storage, clock=clock, max_read_bytes=options["max-read-bytes"])
+    subscriptions = _subscriptions(options, service, clock)
+    application = StreamApplication(service, settings_from(options), options["prefix"], subscriptions)
+    site = StockSite(application.resource(), application.settings, clock)
     listeners = [Listener(endpoint, scheme, site) for scheme, endpoint in options["endpoints"]]
-    stop = partial(clock.callWhenRunning, clock.stop)
-    return StreamServer(service, listeners, options["prefix"], application.drain, stop)
+    return StreamServer(service, listeners, options["prefix"], Process(clock), attendants=[subscriptions])

@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.conformance.official_suite import LONG_POLL_SECONDS, run_official_suite
-from tests.conformance.test_official_suite import BASE_TESTS
+from tests.conformance.test_official_suite import WHOLE_SUITE
 from tests.running_service import ROOT
 
 PASSWORD = {"Authorization": "Basic " + b64encode(b"reader:secret").decode()}
@@ -78,13 +78,18 @@ from twisted.internet import reactor
 from twisted.web.server import Site
 from durable_streams.service import StreamService
 from durable_streams.storage.memory import MemoryStorage
+from durable_streams.subscriptions.memory_store import MemorySubscriptionStore
+from durable_streams.subscriptions.service import SubscriptionService
+from durable_streams.subscriptions.webhook import Webhooks
 from durable_streams.web.resource import StreamResource
 from durable_streams.web.settings import HttpSettings
 
 app = Klein()
 streams = StreamService(MemoryStorage(reactor))
 streams.startService()
-resource = StreamResource(streams, HttpSettings(long_poll_timeout=int(sys.argv[1])))
+subscriptions = SubscriptionService(streams, MemorySubscriptionStore(), Webhooks(reactor, allow_loopback=True))
+subscriptions.startService()
+resource = StreamResource(streams, HttpSettings(long_poll_timeout=int(sys.argv[1])), subscriptions)
 
 @app.route("/")
 def index(request):
@@ -112,8 +117,8 @@ def test_a_mounted_service_passes_the_official_suite(tmp_path: Path) -> None:
         assert process.stdout is not None
         origin = process.stdout.readline().split()[-1]
         try:
-            verdict = run_official_suite(origin, tmp_path / "report.json", subscriptions=False)
+            verdict = run_official_suite(origin, tmp_path / "report.json")
         finally:
             process.terminate()
     assert verdict.failed == {}
-    assert len(verdict.passed) == BASE_TESTS
+    assert len(verdict.passed) == WHOLE_SUITE

@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 import pytest
 from twisted.python.usage import UsageError
 
-from durable_streams.tap import Options, makeService, settings_from
+from durable_streams.tap import Options, settings_from
 from tests.certificate import make_certificate
 from tests.running_service import ROOT, running_service
 
@@ -54,10 +54,8 @@ def test_a_wrong_option_is_told_in_one_clear_line(arguments: list[str], told: st
 
 def test_a_storage_that_takes_no_argument_says_so() -> None:
     """What the storage finds wrong is a usage error too."""
-    options = Options()
-    options.parseOptions(["--storage", "memory:fast"])
-    with pytest.raises(UsageError, match="memory takes no argument"):
-        makeService(options)
+    with pytest.raises(UsageError, match="--storage memory:fast: memory takes no argument"):
+        Options().parseOptions(["--storage", "memory:fast"])
 
 
 def test_the_defaults_are_those_of_the_documentation() -> None:

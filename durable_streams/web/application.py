@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 from klein import Klein
-from klein._resource import KleinResource
+from klein._resource import KleinResource, URLDecodeError, extractURLparts
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from durable_streams.service import StreamService
-from durable_streams.web.problems import NO_STORE, Problem
+from durable_streams.subscriptions.service import SubscriptionService
+from durable_streams.web.problems import NO_STORE, method_not_allowed, not_found
 from durable_streams.web.request import Handler, Request, Response
 from durable_streams.web.resource import HandlerResource, serve
 from durable_streams.web.settings import HttpSettings
@@ -31,11 +32,17 @@ class StreamApplication:
     """
 
     def __init__(
-        self, service: StreamService, settings: HttpSettings | None = None, prefix: str = DEFAULT_PREFIX
+        self,
+        service: StreamService,
+        settings: HttpSettings | None = None,
+        prefix: str = DEFAULT_PREFIX,
+        subscriptions: SubscriptionService | None = None,
     ) -> None:
         self.settings = settings or HttpSettings()
-        self.streams = StreamHandlers(service, self.settings)
-        self._service = service
+        self.streams = StreamHandlers(service, self.settings, subscriptions)
+        self._parts: list[StreamService | SubscriptionService] = [service]
+        if subscriptions is not None:
+            self._parts.append(subscriptions)
         self._root = prefix.encode("ascii")
         self._handle_stream: Handler = lambda request: self.streams.handle(request, self._root)
         self.klein = self._routes()
@@ -47,11 +54,6 @@ class StreamApplication:
     def stream_handler(self, path: bytes) -> Handler | None:
         """The handler of a raw path, when it is one of a stream."""
         return self._handle_stream if path.startswith(self._root) else None
-
-    def drain(self) -> None:
-        """End every live read in an orderly way."""
-        self.streams.feeds.end_all()
-        self._service.release_waiters()
 
     def _routes(self) -> Klein:
         app = Klein()
@@ -67,13 +69,16 @@ class StreamApplication:
 
         @app.handle_errors(HTTPException)
         def refuse(request: Any, failure: Failure) -> IResource:
-            refusal = partial(_refusal, failure.value)
-            return HandlerResource(lambda asked: self._with_shared_headers(asked, refusal(asked)), limit)
+            return HandlerResource(partial(self.refuse, failure.value), limit)
 
         return app
 
+    def refuse(self, error: HTTPException | None, request: Request) -> Response:
+        """Answer a request for which Klein has found no route."""
+        return self._with_shared_headers(request, _refusal(error, request))
+
     def _health(self, request: Request) -> Response:
-        reason = self._service.failure()
+        reason = next((reason for part in self._parts if (reason := part.failure())), None)
         body = {"status": "ok"} if reason is None else {"status": "failing", "reason": reason}
         headers = [(b"Content-Type", b"application/json"), NO_STORE]
         answer = Response(200 if reason is None else 503, headers, msgspec.json.encode(body) + b"\n")
@@ -84,19 +89,12 @@ class StreamApplication:
         return response
 
 
-def _refusal(error: HTTPException, request: Request) -> Response:
-    if request.method == b"OPTIONS":
-        return preflight(request)
-    if isinstance(error, MethodNotAllowed):
-        allow = ", ".join(sorted(error.valid_methods or ())).encode("ascii")
-        return Problem(
-            405,
-            "METHOD_NOT_ALLOWED",
-            "Method not allowed",
-            "This method is not known here.",
-            headers=[(b"Allow", allow)],
-        ).response()
-    return Problem(404, "NOT_FOUND", "Not found", "Nothing is at this address.").response()
+def _refusal(error: HTTPException | None, request: Request) -> Response:
+    """What Klein has no route for; None is a URL that it cannot even read."""
+    if not isinstance(error, MethodNotAllowed):
+        return not_found().response()
+    methods = ", ".join(sorted({*(error.valid_methods or ()), "OPTIONS"})).encode("ascii")
+    return preflight(request, methods) if request.method == b"OPTIONS" else method_not_allowed(methods).response()
 
 
 class ApplicationResource(KleinResource):
@@ -110,4 +108,9 @@ class ApplicationResource(KleinResource):
         handler = self._application.stream_handler(request.uri.partition(b"?")[0])
         if handler is not None:
             return serve(request, handler, self._application.settings.limits.body_bytes)
+        try:
+            extractURLparts(request)
+        except URLDecodeError:
+            # Klein would log a traceback for it.
+            return serve(request, partial(self._application.refuse, None), 0)
         return super().render(request)

@@ -7,7 +7,6 @@ from random import randint
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -27,21 +26,26 @@ _KEEP_ALIVE = Frame(KEEP_ALIVE)
 class Batch:
     """What one read gives to live readers: whole characters of text, and where they stand after it."""
 
-    __slots__ = ("at_end", "data", "kind", "position", "up_to_date")
+    __slots__ = ("_event", "at_end", "data", "position", "up_to_date")
 
     def __init__(self, found: Slice) -> None:
-        self.kind = found.stream.kind
         self.data = found.data
-        if self.kind is Kind.TEXT and not found.at_end:
-            self.data = found.data[: whole_characters(found.data)]
+        if found.stream.kind is Kind.TEXT and not found.at_end:
+            self.data = _whole_text(found)
         self.position = found.start + len(self.data)
         self.up_to_date = self.position == found.stream.tail
         self.at_end = found.stream.closed and self.up_to_date
+        self._event = data_event(found.stream.kind, self.data) if self.data else b""
 
     def frame(self, cursor: int) -> Frame:
         """The data event, if there is data, and its control event."""
-        control = control_event(self.position, cursor, self.up_to_date, self.at_end)
-        return Frame(data_event(self.kind, self.data) + control if self.data else control)
+        return Frame(self._event + control_event(self.position, cursor, self.up_to_date, self.at_end))
+
+
+def _whole_text(found: Slice) -> bytes:
+    whole = found.data[: whole_characters(found.data)]
+    # A page that is smaller than its character cannot wait for the rest of it: nobody would ever get on.
+    return whole if whole or found.up_to_date else found.data
 
 
 class SseReader:
@@ -59,16 +63,17 @@ class SseReader:
         self.cursor_floor = 0 if echoed_cursor is None else next_cursor(now, echoed_cursor, randint)
         self.position = first.start
         self.began_at = now
-        self.sink: Sink | None = None
+        self._sink: Sink | None = None
         self._paused = False
         self._ended = False
         self._feed: Feed | None = None
-        self._reading: Deferred[None] | None = None
+        self._is_reading = False
 
     # --- the body of a response
 
     def start(self, sink: Sink) -> None:
-        self.sink = sink
+        self._sink = sink
+        self.began_at = self._feeds.clock.seconds()
         self._feeds.add(self)
         self._catch_up()
 
@@ -77,79 +82,79 @@ class SseReader:
         self._leave_feed()
 
     def resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            self._catch_up()
+        self._paused = False
+        self._catch_up()
 
     def stop(self) -> None:
-        self._release()
+        self._let_go()
 
     # --- life
 
-    def end(self) -> None:
+    def release(self) -> None:
         """Finish in an orderly way; the client reconnects from its last control event."""
-        if not self._ended and self.sink is not None:
-            self._release()
-            self.sink.finish()
+        if not self._ended and self._sink is not None:
+            self._let_go()
+            self._sink.finish()
 
     def keep_alive(self) -> None:
-        if not self._paused and self.sink is not None:
-            self.sink.send(_KEEP_ALIVE)
+        if not self._paused and self._sink is not None:
+            self._sink.send(_KEEP_ALIVE)
 
-    def _release(self) -> None:
+    def _let_go(self) -> None:
         self._ended = True
         self._leave_feed()
         self._feeds.discard(self)
-        if self._reading is not None:
-            self._reading.cancel()
 
     def _leave_feed(self) -> None:
         feed, self._feed = self._feed, None
         if feed is not None:
-            self.position = feed.position
             feed.discard(self)
 
     # --- catching up
 
     def _catch_up(self) -> None:
-        if self._reading is None and not self._ended:
-            self._reading = Deferred.fromCoroutine(self._read_to_tail())
-            self._reading.addErrback(self._failed).addBoth(self._read_done)
+        if self._is_reading or self._feed is not None or self._paused or self._ended or self._sink is None:
+            return
+        self._is_reading = True
+        Deferred.fromCoroutine(self._read_to_tail()).addErrback(self._failed).addCallback(self._read_done)
 
-    def _read_done(self, _: None) -> None:
-        self._reading = None
-        if self._feed is None and not self._paused:
+    def _read_done(self, over: bool) -> None:
+        self._is_reading = False
+        if over:
+            self.release()
+        else:
             self._catch_up()
 
-    def _failed(self, failure: Failure) -> None:
-        if self._ended:
-            return
-        if not failure.check(StreamError):
+    def _failed(self, failure: Failure) -> bool:
+        if not self._ended and not failure.check(StreamError):
             _log.failure("a live reader of {path} failed", failure=failure, path=self._path)
-        self.end()
+        return True
 
-    async def _read_to_tail(self) -> None:
-        while not self._paused and not self._ended:
+    async def _read_to_tail(self) -> bool:
+        """Send what there is, then go in step. Whether the connection is over."""
+        while not (self._paused or self._ended):
+            is_first = self._first is not None
             found = self._first or await self._feeds.service.read_at(self._path, self.position)
-            is_first, self._first = self._first is not None, None
             if found.stream.stream_id != self._stream_id:
-                return self.end()
+                return True
+            if self._paused or self._ended:
+                break
+            self._first = None
             batch = Batch(found)
             if batch.data or batch.at_end or is_first:
-                self._send(batch)
-            if batch.at_end:
-                return self.end()
-            if self._ended or self._paused:
-                return None
-            self.position = batch.position
-            if found.up_to_date:
-                return self.go_in_step(self._feeds.feed(self._path, self._stream_id, self.position))
-        return None
+                self.deliver(batch.frame(self._feeds.cursor(self.cursor_floor)), batch.position)
+            if batch.at_end or self._feeds.service.draining:
+                return True
+            if found.up_to_date and not self._paused and not self._ended:
+                self.go_in_step(self._feeds.feed(self._path, self._stream_id, self.position))
+                break
+        return False
 
-    def _send(self, batch: Batch) -> None:
-        self.position = batch.position
-        if self.sink is not None:
-            self.sink.send(batch.frame(self._feeds.cursor(self.cursor_floor)))
+    def deliver(self, frame: Frame, position: int) -> None:
+        """Send a frame, after which the client is at ``position``."""
+        self.position = position
+        if self._sink is not None:
+            self._sink.send(frame)
 
     def go_in_step(self, feed: Feed) -> None:
         """Let ``feed``, which is where this reader is, send from now on."""
@@ -158,7 +163,7 @@ class SseReader:
 
 
 class Feed:
-    """The readers of one stream that have all sent up to ``position``.
+    """The readers of one stream that have all been sent what is before ``position``.
 
     A stream may have several for a moment, when a reader arrives between a change and its delivery; they merge. The
     change of a stream is taken up at the end of the reactor turn, so that the appends of one turn are one event.
@@ -171,9 +176,11 @@ class Feed:
         self.position = position
         self._readers: dict[SseReader, None] = {}
         self._due: IDelayedCall | None = None
-        self._reading: Deferred[None] | None = None
+        self._is_reading = False
         self._changed = False
         self._unsubscribe = feeds.service.notifier.subscribe(path, self._on_change)
+        # Its first reader may have read before a change that came before this subscription.
+        self._on_change()
 
     def add(self, reader: SseReader) -> None:
         self._readers[reader] = None
@@ -189,29 +196,30 @@ class Feed:
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        if self._reading is not None:
-            self._reading.cancel()
 
     def _on_change(self) -> None:
-        if self._reading is not None:
+        if self._is_reading:
             self._changed = True
         elif self._due is None:
             self._due = self._feeds.clock.callLater(0, self._deliver)
 
     def _deliver(self) -> None:
         self._due = None
-        self._reading = Deferred.fromCoroutine(self._read_to_tail())
-        self._reading.addErrback(self._failed).addBoth(self._delivered)
+        self._changed = False
+        self._is_reading = True
+        Deferred.fromCoroutine(self._read_to_tail()).addErrback(self._failed).addCallback(self._delivered)
 
-    def _delivered(self, _: None) -> None:
-        self._reading = None
+    def _delivered(self, over: bool) -> None:
+        self._is_reading = False
+        if over:
+            for reader in list(self._readers):
+                reader.release()
         if not self._readers:
             return
         other = self._feeds.twin(self)
         if other is not None:
-            return self._merge_into(other)
-        if self._changed:
-            self._changed = False
+            self._merge_into(other)
+        elif self._changed:
             self._on_change()
 
     def _merge_into(self, other: Feed) -> None:
@@ -220,40 +228,39 @@ class Feed:
             reader.go_in_step(other)
         self._close()
 
-    def _failed(self, failure: Failure) -> None:
-        if not self._readers:
-            return
-        if not failure.check(StreamError):
+    def _failed(self, failure: Failure) -> bool:
+        if self._readers and not failure.check(StreamError):
             _log.failure("live delivery of {path} failed", failure=failure, path=self.path)
-        self._end_all()
+        return True
 
-    def _end_all(self) -> None:
-        for reader in list(self._readers):
-            reader.end()
-
-    async def _read_to_tail(self) -> None:
+    async def _read_to_tail(self) -> bool:
+        """Send what there is. Whether the stream is over for its readers."""
         while self._readers:
             found = await self._feeds.service.read_at(self.path, self.position)
             if found.stream.stream_id != self.stream_id:
-                return self._end_all()
+                return True
             batch = Batch(found)
             if batch.data or batch.at_end:
                 self._send(batch)
             if batch.at_end:
-                return self._end_all()
+                return True
             if found.up_to_date:
-                return None
-        return None
+                break
+        return False
 
     def _send(self, batch: Batch) -> None:
-        """Give all readers the same bytes; only one whose cursor is ahead of time needs a control event of its own."""
+        """Give all readers the same bytes; only those whose cursor is ahead of time need another control event."""
         self.position = batch.position
-        cursor = self._feeds.cursor(0)
-        frame = batch.frame(cursor)
+        now = self._feeds.cursor(0)
+        frames: dict[int, Frame] = {}
         for reader in list(self._readers):
-            if reader.sink is not None and reader in self._readers:
-                ahead = reader.cursor_floor > cursor
-                reader.sink.send(batch.frame(reader.cursor_floor) if ahead else frame)
+            cursor = max(now, reader.cursor_floor)
+            frame = frames.get(cursor)
+            if frame is None:
+                frame = frames[cursor] = batch.frame(cursor)
+            # What is sent to one may end or pause another, on a connection that they share.
+            if reader in self._readers:
+                reader.deliver(frame, batch.position)
 
 
 class Feeds:
@@ -264,43 +271,43 @@ class Feeds:
         self.clock = service.clock
         self._max_age = settings.sse_max_age
         self._keep_alive = settings.sse_keep_alive
+        self._period = min(1.0, settings.sse_max_age, settings.sse_keep_alive)
         self._feeds: dict[str, list[Feed]] = {}
         self._by_age: OrderedDict[SseReader, None] = OrderedDict()
         self._next_keep_alive = 0.0
-        self._clockwork = LoopingCall(self._tick)
-        self._clockwork.clock = service.clock
+        self._next_tick: IDelayedCall | None = None
 
     def __len__(self) -> int:
         return len(self._by_age)
 
     def add(self, reader: SseReader) -> None:
         self._by_age[reader] = None
-        if not self._clockwork.running:
+        self.service.live_reads.add(reader)
+        if self._next_tick is None:
             self._next_keep_alive = self.clock.seconds() + self._keep_alive
-            self._clockwork.start(min(1.0, self._max_age, self._keep_alive), now=False)
+            self._next_tick = self.clock.callLater(self._period, self._tick)
 
     def discard(self, reader: SseReader) -> None:
         self._by_age.pop(reader, None)
-        if not self._by_age and self._clockwork.running:
-            self._clockwork.stop()
+        self.service.live_reads.discard(reader)
+        if not self._by_age and self._next_tick is not None:
+            self._next_tick.cancel()
+            self._next_tick = None
 
     def feed(self, path: str, stream_id: int, position: int) -> Feed:
         """The feed of a stream that is at ``position``, made if there is none."""
-        found = self._find(path, stream_id, position)
-        if found is None:
-            found = Feed(self, path, stream_id, position)
-            self._feeds.setdefault(path, []).append(found)
-        return found
-
-    def twin(self, feed: Feed) -> Feed | None:
-        """Another feed that has come to the same position of the same stream."""
-        found = self._find(feed.path, feed.stream_id, feed.position)
-        return None if found is feed else found
-
-    def _find(self, path: str, stream_id: int, position: int) -> Feed | None:
         for feed in self._feeds.get(path, ()):
             if feed.position == position and feed.stream_id == stream_id:
                 return feed
+        made = Feed(self, path, stream_id, position)
+        self._feeds.setdefault(path, []).append(made)
+        return made
+
+    def twin(self, feed: Feed) -> Feed | None:
+        """Another feed that has come to the same position of the same stream."""
+        for other in self._feeds[feed.path]:
+            if other is not feed and other.position == feed.position and other.stream_id == feed.stream_id:
+                return other
         return None
 
     def forget(self, feed: Feed) -> None:
@@ -313,19 +320,18 @@ class Feeds:
         """The cursor for now, which never goes below what a client has been given."""
         return max(floor, current_interval(self.clock.seconds()))
 
-    def end_all(self) -> None:
-        """Finish every connection in an orderly way."""
-        for reader in list(self._by_age):
-            reader.end()
-
     def _tick(self) -> None:
+        self._next_tick = None
         now = self.clock.seconds()
         while self._by_age:
             oldest = next(iter(self._by_age))
             if now < oldest.began_at + self._max_age:
                 break
-            oldest.end()
+            oldest.release()
         if now >= self._next_keep_alive:
             self._next_keep_alive = now + self._keep_alive
             for reader in list(self._by_age):
                 reader.keep_alive()
+        # An end above may have let a client's next request begin, which has set the clock again.
+        if self._by_age and self._next_tick is None:
+            self._next_tick = self.clock.callLater(self._period, self._tick)

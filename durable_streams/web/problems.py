@@ -56,9 +56,57 @@ def bad_request(field: str, requirement: str) -> Problem:
     return Problem(400, "INVALID_REQUEST", "Invalid request", f"{field} {requirement}.", field)
 
 
+def malformed() -> Problem:
+    """What came is no HTTP request."""
+    return Problem(400, "MALFORMED_REQUEST", "Malformed request", "This is not HTTP as RFC 9112 defines it.")
+
+
+def not_found() -> Problem:
+    """No route leads there."""
+    return Problem(404, "NOT_FOUND", "Not found", "Nothing is at this address.")
+
+
+def method_not_allowed(methods: bytes) -> Problem:
+    """The route knows only ``methods``."""
+    detail = f"Only {methods.decode('ascii')} are known here."
+    return Problem(405, "METHOD_NOT_ALLOWED", "Method not allowed", detail, headers=[(b"Allow", methods)])
+
+
+def too_slow() -> Problem:
+    """A head or a body takes too long to arrive."""
+    return Problem(408, "TOO_SLOW", "Request timeout", "The rest of the request did not arrive in time.")
+
+
 def too_large(limit: int) -> Problem:
     """A body goes beyond ``limit`` bytes."""
     return Problem(413, "TOO_LARGE", "Body too large", f"A body may have at most {limit} bytes.")
+
+
+def target_too_long(limit: int) -> Problem:
+    """A request target goes beyond ``limit`` bytes."""
+    return Problem(414, "TARGET_TOO_LONG", "URI too long", f"A request target may have at most {limit} bytes.")
+
+
+def encoded_body() -> Problem:
+    """A body is compressed, which would be kept as if it were the content."""
+    return Problem(
+        415,
+        "ENCODED_BODY",
+        "Content coding is not supported",
+        "Content-Encoding must be absent or identity.",
+        "Content-Encoding",
+        [(b"Accept-Encoding", b"identity")],
+    )
+
+
+def head_too_large(limit: int, count: int) -> Problem:
+    """A head goes beyond ``limit`` bytes or ``count`` fields."""
+    return Problem(
+        431,
+        "HEAD_TOO_LARGE",
+        "Request header fields too large",
+        f"A request head may have at most {limit} bytes and {count} fields.",
+    )
 
 
 def problem_of(error: errors.StreamError) -> Problem:
@@ -71,6 +119,14 @@ def problem_of(error: errors.StreamError) -> Problem:
 
 def _number(value: int) -> bytes:
     return b"%d" % value
+
+
+def _conflict(error: errors.StreamConflict) -> Problem:
+    if "soft-deleted" in error.differing:
+        detail = f"The stream at {error.path} was deleted, but its forks still need its data."
+        return Problem(409, "STREAM_SOFT_DELETED", "Stream is deleted", detail)
+    detail = f"The stream at {error.path} differs in {', '.join(error.differing)}."
+    return Problem(409, "STREAM_CONFLICT", "Stream exists with another configuration", detail, error.differing[0])
 
 
 def _closed(error: errors.StreamIsClosed) -> Problem:
@@ -123,13 +179,7 @@ _PROBLEMS: dict[type, Callable[[Any], Problem]] = {
     errors.StreamGone: lambda e: Problem(
         410, "STREAM_GONE", "Stream is deleted", f"The stream at {e.path} was deleted; only its forks can be read."
     ),
-    errors.StreamConflict: lambda e: Problem(
-        409,
-        "STREAM_CONFLICT",
-        "Stream exists with another configuration",
-        f"The stream at {e.path} differs in {', '.join(e.differing)}.",
-        e.differing[0],
-    ),
+    errors.StreamConflict: _conflict,
     errors.StreamIsClosed: _closed,
     errors.ContentTypeMismatch: lambda e: Problem(
         409,

@@ -123,6 +123,9 @@ class ReadResponses:
         life = float(stream.ttl) if stream.ttl is not None else (stream.expires_at or float("inf")) - now
         if life < 1:
             return NO_STORE
+        if not found.data and not found.at_end:
+            # The tail of an open stream: kept for a minute, it would hide the next append and the end.
+            return (b"Cache-Control", f"{self._scope}, no-cache".encode())
         seconds = int(min(_CACHED_SECONDS, life))
         stale = ", stale-while-revalidate=300" if life > _CACHED_SECONDS + 300 else ""
         return (b"Cache-Control", f"{self._scope}, max-age={seconds}{stale}".encode())

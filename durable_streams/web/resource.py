@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -14,7 +13,8 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from durable_streams.service import StreamService
-from durable_streams.web.problems import Problem, too_large
+from durable_streams.subscriptions.service import SubscriptionService
+from durable_streams.web.problems import Problem
 from durable_streams.web.request import Frame, Handler, LiveBody, Request, Response
 from durable_streams.web.settings import HttpSettings
 from durable_streams.web.streams import StreamHandlers
@@ -32,9 +32,14 @@ class StreamResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, service: StreamService, settings: HttpSettings | None = None) -> None:
+    def __init__(
+        self,
+        service: StreamService,
+        settings: HttpSettings | None = None,
+        subscriptions: SubscriptionService | None = None,
+    ) -> None:
         super().__init__()
-        self.handlers = StreamHandlers(service, settings or HttpSettings())
+        self.handlers = StreamHandlers(service, settings or HttpSettings(), subscriptions)
 
     def render(self, request: Any) -> int:
         root = _mounted_at(request)
@@ -80,10 +85,7 @@ class Exchange:
         request.notifyFinish().addErrback(self._disconnected)
 
     def run(self, handler: Handler, body_limit: int) -> None:
-        try:
-            answer = handler(_request_of(self._request, body_limit))
-        except Problem as refusal:
-            answer = refusal.response()
+        answer = handler(_request_of(self._request, body_limit))
         if isinstance(answer, Response):
             self._send(answer)
             return
@@ -119,45 +121,34 @@ class Exchange:
             request.write(response.body)
         request.finish()
 
+    # --- a live body, for which this is the sink
+
     def _begin(self, body: LiveBody) -> None:
         self._body = body
-        sink = RequestSink(self._request, self._forget_body)
         self._request.write(b"")
         self._request.registerProducer(BodyProducer(body), True)
-        body.start(sink)
+        body.start(self)
 
-    def _forget_body(self) -> None:
-        self._body = None
+    def send(self, frame: Frame) -> None:
+        if self._body is not None:
+            self._request.write(frame.payload)
+
+    def finish(self) -> None:
+        if self._body is not None:
+            self._body = None
+            self._request.unregisterProducer()
+            self._request.finish()
 
 
 def _request_of(request: Any, body_limit: int) -> Request:
+    """The request as handlers know it; of a body that is too large so much that the handler can see it."""
     headers: dict[bytes, bytes] = {}
     for name, values in request.requestHeaders.getAllRawHeaders():
         headers[name.lower()] = b", ".join(values)
     path, _, query = request.uri.partition(b"?")
     content = request.content
     body = content.read(body_limit + 1) if content is not None else b""
-    if len(body) > body_limit:
-        raise too_large(body_limit)
     return Request(request.method, path, query, headers, body, request.isSecure())
-
-
-class RequestSink:
-    """Sends frames through a twisted.web request, which does its own framing."""
-
-    def __init__(self, request: Any, ended: Callable[[], None]) -> None:
-        self._request = request
-        self._ended = ended
-
-    def send(self, frame: Frame) -> None:
-        if not self._request._disconnected and not self._request.finished:
-            self._request.write(frame.payload)
-
-    def finish(self) -> None:
-        if not self._request._disconnected and not self._request.finished:
-            self._ended()
-            self._request.unregisterProducer()
-            self._request.finish()
 
 
 @implementer(IPushProducer)

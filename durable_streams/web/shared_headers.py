@@ -11,7 +11,6 @@ _SECURITY: HeaderList = [
     (b"Cross-Origin-Resource-Policy", b"cross-origin"),
     (b"Content-Security-Policy", b"sandbox"),
 ]
-_METHODS = b"GET, POST, PUT, DELETE, HEAD, OPTIONS"
 _ALLOWED_HEADERS = (
     b"Content-Type, Authorization, Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Forked-From, "
     b"Stream-Fork-Offset, Stream-Fork-Sub-Offset, Producer-Id, Producer-Epoch, Producer-Seq, If-None-Match, If-Match, "
@@ -43,17 +42,21 @@ class SharedHeaders:
 
     def answer_to(self, request: Request) -> HeaderBlock:
         """The fields for the origin that asks."""
+        return self.for_origin(request.headers.get(b"origin"))
+
+    def for_origin(self, origin: bytes | None) -> HeaderBlock:
+        """The fields for an origin; None is no browser, or a page of the service's own origin."""
         if self._every_origin:
             return self._blocks[b"*"]
-        return self._blocks.get(request.headers.get(b"origin", b""), self._stranger)
+        return self._blocks.get(origin or b"", self._stranger)
 
 
-def preflight(request: Request) -> Response:
+def preflight(request: Request, methods: bytes) -> Response:
     """The answer to OPTIONS: what methods there are, and for a browser which fields its page may send."""
-    headers: HeaderList = [(b"Allow", _METHODS)]
+    headers: HeaderList = [(b"Allow", methods)]
     if b"access-control-request-method" in request.headers or b"origin" in request.headers:
         headers += [
-            (b"Access-Control-Allow-Methods", _METHODS),
+            (b"Access-Control-Allow-Methods", methods),
             (b"Access-Control-Allow-Headers", _ALLOWED_HEADERS),
             (b"Access-Control-Max-Age", _ONE_DAY),
         ]

@@ -13,18 +13,21 @@ from durable_streams.protocol.commands import Delete
 from durable_streams.protocol.content_types import Kind
 from durable_streams.protocol.results import Slice
 from durable_streams.service import StreamService
+from durable_streams.subscriptions.service import SubscriptionService
 from durable_streams.web.append import append_command, appended_response
+from durable_streams.web.control.address import is_reserved
+from durable_streams.web.control.handlers import ControlHandlers
 from durable_streams.web.create import create_command, created_response
 from durable_streams.web.describe import described_response
 from durable_streams.web.feed import Feeds, SseReader
-from durable_streams.web.problems import Problem, problem_of
+from durable_streams.web.problems import Problem, encoded_body, method_not_allowed, not_found, problem_of, too_large
 from durable_streams.web.read import Mode, Query, ReadResponses, query_in
 from durable_streams.web.request import HeaderList, Request, Response
 from durable_streams.web.settings import HttpSettings
 from durable_streams.web.shared_headers import SharedHeaders, preflight
 from durable_streams.web.target import Target, target_of
 
-RESERVED = "__ds"
+METHODS = b"GET, POST, PUT, DELETE, HEAD, OPTIONS"
 
 _log = Logger()
 _Answer = Response | Deferred[Response]
@@ -33,19 +36,21 @@ _Answer = Response | Deferred[Response]
 class StreamHandlers:
     """Answers every request for a stream of one service."""
 
-    def __init__(self, service: StreamService, settings: HttpSettings) -> None:
+    def __init__(
+        self, service: StreamService, settings: HttpSettings, subscriptions: SubscriptionService | None = None
+    ) -> None:
         self.service = service
         self.settings = settings
         self.feeds = Feeds(service, settings)
         self.shared_headers = SharedHeaders(settings.cors_origins)
         self._reads = ReadResponses(settings)
+        self._control = None if subscriptions is None else ControlHandlers(subscriptions)
         self._methods: dict[bytes, Callable[[Request, Target], _Answer]] = {
             b"POST": self._append,
             b"GET": self._read,
             b"PUT": self._create,
             b"HEAD": self._describe,
             b"DELETE": self._delete,
-            b"OPTIONS": self._options,
         }
 
     def handle(self, request: Request, root: bytes) -> _Answer:
@@ -61,18 +66,31 @@ class StreamHandlers:
 
     def _with_shared_headers(self, response: Response, request: Request) -> Response:
         response.shared = self.shared_headers.answer_to(request)
+        if request.method == b"HEAD":
+            response.body = b""
         return response
 
     def _route(self, request: Request, target: Target) -> _Answer:
+        if self._control is not None and is_reserved(target.path):
+            self._check_body(request)
+            return self._control.handle(request, target)
+        if request.method == b"OPTIONS":
+            return preflight(request, METHODS)
         method = self._methods.get(request.method)
         if method is None:
-            allow: HeaderList = [(b"Allow", b"GET, POST, PUT, DELETE, HEAD, OPTIONS")]
-            raise Problem(
-                405, "METHOD_NOT_ALLOWED", "Method not allowed", "Streams do not know this method.", headers=allow
-            )
-        if not target.path or target.path.partition("/")[0] == RESERVED:
-            raise Problem(404, "NOT_FOUND", "Not found", "There is no stream of this name, and there cannot be one.")
+            raise method_not_allowed(METHODS)
+        if not target.path or is_reserved(target.path):
+            raise not_found()
+        if request.body:
+            self._check_body(request)
         return method(request, target)
+
+    def _check_body(self, request: Request) -> None:
+        limit = self.settings.limits.body_bytes
+        if len(request.body) > limit:
+            raise too_large(limit)
+        if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise encoded_body()
 
     def _refusal(self, failure: Failure) -> Response | Failure:
         return failure if failure.check(CancelledError) else self._refusal_of(failure)
@@ -99,9 +117,6 @@ class StreamHandlers:
 
     def _describe(self, request: Request, target: Target) -> _Answer:
         return self.service.describe_at(target.path).addCallback(described_response)
-
-    def _options(self, request: Request, target: Target) -> _Answer:
-        return preflight(request)
 
     def _read(self, request: Request, target: Target) -> _Answer:
         query = query_in(request)

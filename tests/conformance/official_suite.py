@@ -27,7 +27,7 @@ class Verdict:
     skipped: list[str]
 
 
-def run_official_suite(base_url: str, report: Path, *, subscriptions: bool) -> Verdict:
+def run_official_suite(base_url: str, report: Path) -> Verdict:
     """Run the suite against ``base_url`` (scheme, host and port); ``report`` is where vitest may write its findings.
 
     Raises RuntimeError when the suite could not run, or failed outside of its tests.
@@ -38,7 +38,6 @@ def run_official_suite(base_url: str, report: Path, *, subscriptions: bool) -> V
         **os.environ,
         "CONFORMANCE_URL": base_url,
         "CONFORMANCE_LONG_POLL_MS": str(LONG_POLL_SECONDS * 1000),
-        "CONFORMANCE_SUBSCRIPTIONS": str(subscriptions).lower(),
         # A service under test signs its own certificate.
         "NODE_TLS_REJECT_UNAUTHORIZED": "0",
         "NO_COLOR": "1",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from durable_streams.interfaces import IStorage
 from durable_streams.service import StreamService
 from durable_streams.storage.memory import MemoryStorage
 from durable_streams.web.application import StreamApplication
@@ -73,6 +74,10 @@ class Connection:
         assert not self.finished
         self.finished = True
 
+    def pause(self) -> None:
+        """The buffer is full."""
+        self._body.pause()
+
     def drain(self) -> None:
         """The buffer is empty again, and takes all from now on."""
         self._full_after = None
@@ -119,11 +124,13 @@ def events_in(stream: bytes) -> list[tuple[str, str]]:
 class Desk:
     """One service over memory storage, and its handlers."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(
+        self, storage: Callable[[Clock], IStorage] = MemoryStorage, max_read_bytes: int = 1 << 20, **settings: Any
+    ) -> None:
         self.clock = Clock()
         self.clock.advance(NOW)
-        max_read_bytes = settings.pop("max_read_bytes", 1 << 20)
-        self.service = StreamService(MemoryStorage(self.clock), clock=self.clock, max_read_bytes=max_read_bytes)
+        self.storage = storage(self.clock)
+        self.service = StreamService(self.storage, clock=self.clock, max_read_bytes=max_read_bytes)
         self.service.startService()
         self.application = StreamApplication(self.service, HttpSettings(**settings))
 
@@ -139,11 +146,13 @@ class Desk:
         return handler(request)
 
     def ask(self, method: str, path: str, body: bytes | str = b"", **headers: str) -> Answer:
-        """A request that is answered at once."""
+        """A request that is answered at once, or in the next turn."""
         answer = self.asked(method, path, body, **headers)
         if isinstance(answer, Deferred):
             outcomes: list[Any] = []
             answer.addBoth(outcomes.append)
+            if not outcomes:
+                self.turn()
             assert outcomes, "no answer yet"
             answer = outcomes[0]
         assert isinstance(answer, Response), answer
@@ -191,7 +200,7 @@ class Desk:
         return sweep_only and not self.service.notifier.followed() and not len(self.application.streams.feeds)
 
     def stop(self) -> None:
-        self.application.drain()
+        self.service.drain()
         self.service.stopService()
 
 

@@ -121,6 +121,78 @@ def test_a_sub_offset_counts_messages_of_json(desk: Desk) -> None:
     assert desk.put("g", Stream_Fork_Sub_Offset="4", **fork).status == 400
 
 
+SOURCES = [{}, {"Stream_TTL": "50"}, {"Stream_Expires_At": "2030-01-31T12:00:00.000Z"}]
+WISHES = [{}, {"Stream_TTL": "90"}, {"Stream_Expires_At": "2031-01-31T12:00:00.000Z"}]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("wish", WISHES)
+def test_a_fork_lives_as_the_table_says(desk: Desk, source: dict[str, str], wish: dict[str, str]) -> None:
+    """Section 4.2: what the request says, or else what the source has."""
+    desk.text_stream("source", **source)
+    desk.put("fork", Stream_Forked_From=ROOT + "source", **wish)
+    fields = {"Stream_TTL": "stream-ttl", "Stream_Expires_At": "stream-expires-at"}
+    expected = {fields[name]: value for name, value in (wish or source).items()}
+    told = desk.ask("HEAD", "fork").headers
+    assert {name: told[name] for name in fields.values() if name in told} == expected
+
+
+def test_a_fork_may_be_asked_for_again(desk: Desk) -> None:
+    """Section 4.2, Idempotent fork creation: the same is 200, anything else 409; the body is not appended again."""
+    desk.text_stream("source", "abcdef")
+    offset = "0000000000000000_0000000000000002"
+    fork = {"Stream_Forked_From": ROOT + "source", "Stream_Fork_Offset": offset}
+    assert desk.put("f", "own", **fork).status == 201
+    again = desk.put("f", "own", **fork)
+    assert (again.status, again.offset, "location" in again.headers) == (
+        200,
+        "0000000000000000_0000000000000005",
+        False,
+    )
+    assert desk.put("f", Content_Type="text/plain", **fork).status == 200
+    assert desk.put("f", Stream_Fork_Sub_Offset="0", **fork).status == 200
+    assert desk.get("f").text == "abown"
+    others: list[dict[str, str]] = [
+        {**fork, "Stream_Fork_Sub_Offset": "1"},
+        {**fork, "Stream_Fork_Offset": "-1"},
+        {**fork, "Stream_TTL": "60"},
+        {**fork, "Stream_Closed": "true"},
+        {**fork, "Content_Type": "text/html"},
+        {"Stream_Forked_From": ROOT + "f"},
+        {"Content_Type": "text/plain"},
+    ]
+    for other in others:
+        assert desk.put("f", **other).status == 409, other
+
+
+def test_forks_do_not_show(desk: Desk) -> None:
+    """Section 4.2: no answer tells that a stream is a fork."""
+    desk.text_stream("source", "data")
+    answers = [desk.put("f", Stream_Forked_From=ROOT + "source"), desk.get("f"), desk.ask("HEAD", "f")]
+    assert not any("fork" in name for answer in answers for name in answer.headers)
+
+
+def test_a_deleted_source_is_freed_by_its_last_fork(desk: Desk) -> None:
+    """Section 4.2: 410 while forks need it, its path taken; 404 and free when the last one is gone."""
+    desk.text_stream("a", "data")
+    desk.put("b", Stream_Forked_From=ROOT + "a")
+    desk.put("c", Stream_Forked_From=ROOT + "b")
+    assert [desk.ask("DELETE", path).status for path in ("a", "b", "a")] == [204, 204, 410]
+    assert desk.get("c").text == "data"
+    assert desk.text_stream("a").status == 409
+    assert desk.ask("DELETE", "c").status == 204
+    assert [desk.get(path).status for path in "abc"] == [404] * 3
+    assert desk.text_stream("a").status == 201
+
+
+def test_a_source_is_named_as_its_url_spells_it(desk: Desk) -> None:
+    """Section 4.2: the path component, in any spelling that RFC 3986 calls equal."""
+    desk.text_stream("caf%C3%A9/%7Ea", "data")
+    assert desk.put("f", Stream_Forked_From=ROOT + "caf%c3%a9/~a").status == 201
+    assert desk.put("g", Stream_Forked_From=ROOT + "caf\u00c3\u00a9/~a").status == 201
+    assert desk.get("g").text == "data"
+
+
 PATHS = [
     "a/b",
     "a%2Fb",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.web.desk import Desk
+from tests.web.desk import NOW, ROOT, Desk
 
 
 @pytest.fixture
@@ -26,6 +26,34 @@ def test_pages_of_bytes(small: Desk) -> None:
     assert (second.text, second.up_to_date, second.closed) == ("abcdef", True, True)
     third = small.get(f"a?offset={second.offset}")
     assert (third.status, third.text, third.closed, third.offset) == (200, "", True, second.offset)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream", "image/png"])
+def test_pages_join_to_the_whole(small: Desk, content_type: str) -> None:
+    """Section 5.6: each page begins where the one before it ended, characters or not; only the last is up to date."""
+    data = "0123456€89".encode() * 7
+    small.put("a", data, Content_Type=content_type)
+    pages = [small.get("a")]
+    while not pages[-1].up_to_date:
+        pages.append(small.get(f"a?offset={pages[-1].offset}"))
+    assert [len(page.body) for page in pages if isinstance(page.body, bytes)] == [10] * 8 + [4]
+    assert b"".join(page.body for page in pages if isinstance(page.body, bytes)) == data
+
+
+def test_a_page_reaches_over_the_seam_of_a_fork(small: Desk) -> None:
+    """Section 4.2: inherited and own data are one stream, also within one page."""
+    small.text_stream("source", "01234")
+    small.put("fork", "56789abc", Stream_Forked_From=ROOT + "source")
+    first = small.get("fork")
+    assert (first.text, first.up_to_date) == ("0123456789", False)
+    assert small.get(f"fork?offset={first.offset}").text == "abc"
+
+
+def test_messages_on_both_sides_of_a_seam_are_one_array(desk: Desk) -> None:
+    """Section 9.1, JSON mode and forked streams."""
+    desk.json_stream("source", "[1,2]")
+    desk.put("fork", "[3]", Content_Type="application/json", Stream_Forked_From=ROOT + "source")
+    assert desk.get("fork").json == [1, 2, 3]
 
 
 def test_pages_of_messages_are_whole(small: Desk) -> None:
@@ -110,19 +138,56 @@ def test_if_none_match_in_every_form(desk: Desk, form: str) -> None:
     assert (answer.status, answer.body, answer.headers["etag"]) == (304, b"", tag)
 
 
+@pytest.mark.parametrize("form", ["{}x", "x{}", '"x"', "W/x", "", '"', ", ,"])
+def test_other_tags_are_no_match(desk: Desk, form: str) -> None:
+    """RFC 9110, 8.8.3: a tag is what stands between its quotes, and nothing else is one."""
+    desk.text_stream("a", "data")
+    tag = desk.get("a").headers["etag"].strip('"')
+    assert desk.get("a", If_None_Match=form.format(tag)).status == 200
+
+
+def test_the_tag_of_a_range_is_for_that_range(desk: Desk) -> None:
+    """Section 10.1: another offset, and more data, are another tag; the same range has the same one."""
+    desk.text_stream("a", "data")
+    whole, rest = desk.get("a"), desk.get("a?offset=0000000000000000_0000000000000002")
+    assert whole.headers["etag"] != rest.headers["etag"]
+    assert desk.get("a?offset=-1", If_None_Match=whole.headers["etag"]).status == 304
+    desk.say("a", "more")
+    assert desk.get("a", If_None_Match=whole.headers["etag"]).text == "datamore"
+
+
+def test_the_end_is_not_hidden_by_a_cached_tail(desk: Desk) -> None:
+    """Section 10.1: whoever keeps the empty answer of an open tail has to ask again, and learns of the closure."""
+    desk.text_stream("a", "data")
+    tail = f"a?offset={desk.get('a').offset}"
+    before = desk.get(tail)
+    assert before.headers["cache-control"] == "public, no-cache"
+    assert desk.get(tail, If_None_Match=before.headers["etag"]).status == 304
+    desk.post("a", Stream_Closed="true")
+    after = desk.get(tail, If_None_Match=before.headers["etag"])
+    assert (after.status, after.closed) == (200, True)
+    assert after.headers["cache-control"] == "public, max-age=60, stale-while-revalidate=300"
+
+
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
         ({}, "public, max-age=60, stale-while-revalidate=300"),
         ({"Stream_TTL": "3600"}, "public, max-age=60, stale-while-revalidate=300"),
         ({"Stream_TTL": "30"}, "public, max-age=30"),
+        ({"Stream_TTL": "0"}, None),
         ({"Stream_Expires_At": "2027-01-15T08:00:25Z"}, "public, max-age=25"),
+        ({"Stream_Expires_At": "2027-01-15T08:00:00.5Z"}, "no-store"),
+        ({"Stream_Expires_At": "2027-01-15T08:05:00Z"}, "public, max-age=60"),
+        ({"Stream_Expires_At": "2027-01-15T09:00:00Z"}, "public, max-age=60, stale-while-revalidate=300"),
     ],
 )
-def test_caches_never_outlive_the_stream(desk: Desk, headers: dict[str, str], expected: str) -> None:
-    """Sections 5.6 and 10.1."""
+def test_caches_never_outlive_the_stream(desk: Desk, headers: dict[str, str], expected: str | None) -> None:
+    """Sections 5.6 and 10.1; a stream without any time to live is gone at once."""
     desk.text_stream("a", "data", **headers)
-    assert desk.get("a").headers["cache-control"] == expected
+    answer = desk.get("a")
+    assert answer.headers["cache-control"] == (expected or "no-store")
+    assert answer.status == (404 if expected is None else 200)
 
 
 def test_confidential_streams_are_private() -> None:
@@ -216,6 +281,92 @@ def test_a_client_that_leaves_leaves_nothing(desk: Desk) -> None:
     waiting = desk.waiting("GET", "a?offset=now&live=long-poll")
     waiting.disconnect()
     assert desk.is_quiet()
+
+
+def test_a_poll_of_a_stream_that_expires_is_told(desk: Desk) -> None:
+    """Section 5.1: an absolute time holds whoever waits."""
+    desk.text_stream("a", Stream_Expires_At="2027-01-15T08:00:05Z")
+    waiting = desk.waiting("GET", "a?offset=now&live=long-poll")
+    desk.clock.pump([0.5] * 12)
+    assert waiting.answer.status == 404
+
+
+def test_a_poll_of_a_stream_that_its_forks_keep_is_told(desk: Desk) -> None:
+    """Section 5.4: soft-deleted is 410, for those who wait too."""
+    desk.text_stream("a")
+    desk.put("fork", Stream_Forked_From=ROOT + "a")
+    waiting = desk.waiting("GET", "a?offset=now&live=long-poll")
+    desk.ask("DELETE", "a")
+    assert waiting.answer.status == 410
+
+
+def test_a_poll_of_a_fork_waits_for_the_forks_own_appends(desk: Desk) -> None:
+    """Section 5.7: inherited data come at once, appends to the source wake nobody."""
+    desk.text_stream("source", "data")
+    desk.put("fork", Stream_Forked_From=ROOT + "source")
+    assert desk.get("fork?offset=-1&live=long-poll").text == "data"
+    waiting = desk.waiting("GET", "fork?offset=now&live=long-poll")
+    desk.say("source", "not for the fork")
+    desk.turn()
+    assert not waiting.is_answered
+    desk.say("fork", "own")
+    assert waiting.answer.text == "own"
+
+
+def test_a_poll_keeps_a_sliding_window_open(desk: Desk) -> None:
+    """Section 5.1: a stream with live readers does not expire; without them it does."""
+    desk.text_stream("a", Stream_TTL="2")
+    waiting = desk.waiting("GET", "a?offset=now&live=long-poll")
+    desk.clock.pump([0.5] * 40)
+    assert not waiting.is_answered
+    waiting.disconnect()
+    desk.clock.pump([0.5] * 6)
+    assert desk.ask("HEAD", "a").status == 404
+
+
+def test_no_array_without_messages_is_polled(desk: Desk) -> None:
+    """Section 9.1: a poll of a JSON stream has messages or 204, never an empty array."""
+    desk.json_stream("a")
+    poll = desk.waiting("GET", "a?offset=now&live=long-poll")
+    desk.post("a", "[1,[]]", Content_Type="application/json")
+    assert poll.answer.json == [1, []]
+    assert desk.get("a?offset=now&live=long-poll&timeout=0").body == b""
+
+
+def test_a_cursor_is_the_number_of_the_interval(desk: Desk) -> None:
+    """Section 10.1: intervals of 20 seconds since October 9, 2024."""
+    desk.text_stream("a", "data")
+    first = int(desk.get("a?offset=-1&live=long-poll").headers["stream-cursor"])
+    assert first == (NOW - 1_728_432_000) // 20
+    desk.clock.advance(20)
+    assert int(desk.get("a?offset=-1&live=long-poll").headers["stream-cursor"]) == first + 1
+
+
+def test_the_step_past_a_cursor_is_random_and_bounded(desk: Desk) -> None:
+    """Section 10.1: a jitter of 1 to 3600 seconds, at least one interval."""
+    desk.text_stream("a", "data")
+    cursor = int(desk.get("a?offset=-1&live=long-poll").headers["stream-cursor"])
+    steps = [
+        int(desk.get(f"a?offset=-1&live=long-poll&cursor={cursor}").headers["stream-cursor"]) - cursor
+        for _ in range(200)
+    ]
+    assert min(steps) >= 1
+    assert max(steps) <= 180
+    assert len(set(steps)) > 10
+
+
+@pytest.mark.parametrize("cursor", ["", "abc", "-1", "1.5", "%EF%BC%91", "9" * 40])
+def test_a_cursor_that_is_none_of_ours_is_ignored(desk: Desk, cursor: str) -> None:
+    """Section 10.1: it is only a cache key."""
+    desk.text_stream("a", "data")
+    answer = desk.get(f"a?offset=-1&live=long-poll&cursor={cursor}")
+    assert (answer.status, int(answer.headers["stream-cursor"])) == (200, (NOW - 1_728_432_000) // 20)
+
+
+def test_parameters_of_others_are_ignored(desk: Desk) -> None:
+    """Section 11.1: also when they are repeated or unreadable."""
+    desk.text_stream("a", "data")
+    assert desk.get("a?x=1&x=2&%FF=%FF&&=&offset=-1&utm_source=%zz").text == "data"
 
 
 def test_cursors_never_go_back(desk: Desk) -> None:

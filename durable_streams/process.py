@@ -1,0 +1,27 @@
+"""The process that twistd runs: what a server has to ask of it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+
+class Process:
+    """The process around ``reactor``."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def fail(self) -> None:
+        """Stop, with exit status 1: supervisors must see that the start has failed."""
+        # twistd itself ends with 0 whenever its reactor was stopped.
+        atexit.register(os._exit, 1)
+        self._reactor.callWhenRunning(self._reactor.stop)
+
+    def at_next_signal(self, hurry: Callable[[], None]) -> None:
+        """Call ``hurry`` when the process, which is stopping already, is told once more to stop."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._reactor.callFromThread(hurry))
