@@ -24,9 +24,10 @@ from durable_streams.subscriptions.settings import SubscriptionSettings
 from durable_streams.subscriptions.sqlite_store import FILE_NAME, SqliteSubscriptionStore, WriterThread
 from durable_streams.subscriptions.webhook import Webhooks
 from durable_streams.web.application import DEFAULT_PREFIX, StreamApplication
+from durable_streams.web.channels import CHANNELS
+from durable_streams.web.eager import EagerEndpoint
 from durable_streams.web.limits import Limits
 from durable_streams.web.settings import HttpSettings
-from durable_streams.web.stock import StockSite
 
 DEFAULT_LISTEN = "tcp:4437:interface=127.0.0.1"
 
@@ -57,6 +58,7 @@ class Options(usage.Options):
         ["keep-alive", None, 15.0, "Seconds of silence after which an SSE connection gets a comment."],
         ["max-append-bytes", None, 64 * 1024 * 1024, "Largest request body."],
         ["max-read-bytes", None, 1024 * 1024, "Most bytes in one answer; a larger JSON message still comes whole."],
+        ["http-channel", None, "lean", "lean, or stock: our own HTTP/1.1 channel, or Twisted's; HTTP/2 is Twisted's."],
         ["cache-scope", None, "public", "public, or private: whether shared caches may keep what is read."],
         ["log-format", None, "text", "text, or json: one object a line, to standard output."],
         [
@@ -97,6 +99,7 @@ class Options(usage.Options):
             self[name] = _seconds(self[name], f"--{name}")
         for name in _COUNTS:
             self[name] = _count(self[name], f"--{name}")
+        self._check_choice("http-channel", ("lean", "stock"))
         self._check_choice("cache-scope", ("public", "private"))
         self._check_choice("log-format", ("text", "json"))
         self._check_prefix()
@@ -187,7 +190,7 @@ def _endpoint(description: str) -> tuple[str, IStreamServerEndpoint]:
 
     scheme = "https" if description.startswith(("ssl:", "tls:")) else "http"
     try:
-        return scheme, serverFromString(reactor, description)
+        return scheme, EagerEndpoint(serverFromString(reactor, description))
     except Exception as error:  # endpoint parsers raise whatever their arguments make them raise
         reason = str(error) or type(error).__name__
         raise usage.UsageError(f"--listen {description}: {reason}") from None
@@ -252,6 +255,7 @@ def makeService(options: Options) -> IService:
     service = StreamService(options.made_storage, clock=clock, max_read_bytes=options["max-read-bytes"])
     subscriptions = _subscriptions(options, service, clock)
     application = StreamApplication(service, settings_from(options), options["prefix"], subscriptions)
-    site = StockSite(application.resource(), application.settings, clock)
-    listeners = [Listener(endpoint, scheme, site) for scheme, endpoint in options["endpoints"]]
+    channel = CHANNELS[options["http-channel"]]
+    factories = {scheme: channel(application, scheme, clock) for scheme in ("http", "https")}
+    listeners = [Listener(endpoint, scheme, factories[scheme]) for scheme, endpoint in options["endpoints"]]
     return StreamServer(service, listeners, options["prefix"], Process(clock), attendants=[subscriptions])

@@ -87,6 +87,16 @@ def target_too_long(limit: int) -> Problem:
     return Problem(414, "TARGET_TOO_LONG", "URI too long", f"A request target may have at most {limit} bytes.")
 
 
+def wrong_version() -> Problem:
+    """A request of another HTTP than 1.0 and 1.1."""
+    return Problem(505, "VERSION_NOT_SUPPORTED", "HTTP version not supported", "HTTP/1.1 is spoken here.")
+
+
+def internal_error() -> Problem:
+    """The service has a bug, of which its log tells."""
+    return Problem(500, "INTERNAL_ERROR", "Internal error", "The service failed; its log says why.")
+
+
 def encoded_body() -> Problem:
     """A body is compressed, which would be kept as if it were the content."""
     return Problem(

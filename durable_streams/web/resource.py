@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from durable_streams.service import StreamService
 from durable_streams.subscriptions.service import SubscriptionService
-from durable_streams.web.problems import Problem
+from durable_streams.web.problems import internal_error
 from durable_streams.web.request import Frame, Handler, LiveBody, Request, Response
 from durable_streams.web.settings import HttpSettings
 from durable_streams.web.streams import StreamHandlers
@@ -104,7 +104,7 @@ class Exchange:
         if self._gone and failure.check(CancelledError):
             return
         _log.failure("a request failed", failure)
-        self._send(Problem(500, "INTERNAL_ERROR", "Internal error", "The service failed.").response())
+        self._send(internal_error().response())
 
     def _send(self, response: Response) -> None:
         if self._gone:

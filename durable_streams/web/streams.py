@@ -20,7 +20,15 @@ from durable_streams.web.control.handlers import ControlHandlers
 from durable_streams.web.create import create_command, created_response
 from durable_streams.web.describe import described_response
 from durable_streams.web.feed import Feeds, SseReader
-from durable_streams.web.problems import Problem, encoded_body, method_not_allowed, not_found, problem_of, too_large
+from durable_streams.web.problems import (
+    Problem,
+    encoded_body,
+    internal_error,
+    method_not_allowed,
+    not_found,
+    problem_of,
+    too_large,
+)
 from durable_streams.web.read import Mode, Query, ReadResponses, query_in
 from durable_streams.web.request import HeaderList, Request, Response
 from durable_streams.web.settings import HttpSettings
@@ -102,7 +110,7 @@ class StreamHandlers:
         if isinstance(error, Problem):
             return error.response()
         _log.failure("a request failed", failure)
-        return Problem(500, "INTERNAL_ERROR", "Internal error", "The service failed; its log says why.").response()
+        return internal_error().response()
 
     def _create(self, request: Request, target: Target) -> _Answer:
         command = create_command(request, target)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from durable_streams.web.channels import CHANNELS
 from tests.certificate import make_certificate
 from tests.conformance.official_suite import LONG_POLL_SECONDS, run_official_suite
 from tests.running_service import RunningService, running_service
@@ -22,9 +23,10 @@ def check(service: RunningService, report: Path) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_the_suite_passes_on_memory_storage(tmp_path: Path) -> None:
-    """Streams and subscriptions, all in memory."""
-    with running_service("--storage", "memory", *OPTIONS) as service:
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_the_suite_passes_on_memory_storage(channel: str, tmp_path: Path) -> None:
+    """Streams and subscriptions, all in memory, on each HTTP channel."""
+    with running_service("--storage", "memory", "--http-channel", channel, *OPTIONS) as service:
         check(service, tmp_path / "report.json")
 
 
@@ -39,8 +41,8 @@ def test_the_suite_passes_over_tls(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(400)
 def test_the_suite_passes_on_what_a_killed_service_has_left(tmp_path: Path) -> None:
-    """A restart in the middle: the suite, a kill, and the suite again on the same directory."""
-    for run in ("first", "second"):
-        with running_service("--data-dir", str(tmp_path / "data"), *OPTIONS) as service:
-            check(service, tmp_path / f"{run}.json")
+    """A restart in the middle: the suite, a kill, and the suite again on the same directory and the other channel."""
+    for channel in CHANNELS:
+        with running_service("--data-dir", str(tmp_path / "data"), "--http-channel", channel, *OPTIONS) as service:
+            check(service, tmp_path / f"{channel}.json")
             service.kill()

@@ -20,21 +20,11 @@ from twisted.python.failure import Failure
 
 from durable_streams.interfaces import IStorage
 from durable_streams.storage.memory import MemoryStorage
-from durable_streams.web.application import StreamApplication
-from durable_streams.web.stock import StockSite
+from durable_streams.web.channels import CHANNELS
+from durable_streams.web.eager import EagerEndpoint
 from tests.web.desk import Desk, events_in
 
 assert IReactorTCP.providedBy(reactor)
-
-Channel = Callable[[StreamApplication, Clock], Any]
-
-
-def stock(application: StreamApplication, clock: Clock) -> StockSite:
-    """Twisted's channel, with our limits."""
-    return StockSite(application.resource(), application.settings, clock)
-
-
-CHANNELS: dict[str, Channel] = {"stock": stock}
 
 
 class WireAnswer:
@@ -206,11 +196,12 @@ def head(method: str, path: str, *fields: str) -> bytes:
 class WireServer:
     """A service over memory storage behind a real port."""
 
-    def __init__(self, channel: Channel, storage: Callable[[Clock], IStorage] = MemoryStorage, **settings: Any) -> None:
+    def __init__(self, channel: str, storage: Callable[[Clock], IStorage] = MemoryStorage, **settings: Any) -> None:
         self.desk = Desk(storage, **settings)
         self.clock = self.desk.clock
-        self.factory = channel(self.desk.application, self.clock)
-        listening = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(self.factory)
+        self.factory: Any = CHANNELS[channel](self.desk.application, "http", self.clock)
+        endpoint = EagerEndpoint(TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
+        listening = endpoint.listen(self.factory)
         self._port: Any = pytest_twisted.blockon(listening)
         self._wires: list[Wire] = []
 
@@ -265,6 +256,6 @@ class WireServer:
 
 def serve(channel: str, **settings: Any) -> Iterator[WireServer]:
     """What a fixture yields: a server that is stopped after the test."""
-    server = WireServer(CHANNELS[channel], **settings)
+    server = WireServer(channel, **settings)
     yield server
     server.stop()

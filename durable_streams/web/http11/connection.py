@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IHalfCloseableDescriptor, IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from durable_streams.web.http11.head import CONTINUE, UnsafeHeader, has_no_body, response_head
 from durable_streams.web.http11.parser import Refused, RequestParser
-from durable_streams.web.problems import Problem
+from durable_streams.web.problems import Problem, internal_error, too_slow
 from durable_streams.web.request import Frame, LiveBody, Request, Response
 
 if TYPE_CHECKING:
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 _log = Logger()
 
 MOST_WAITING = 32
+MOST_WAITING_BYTES = 256 * 1024
 SMALL_BODY = 16 * 1024
+_LARGE_READ = 512 * 1024
+_LINGER = 2.0
+_LONGEST_STALL = 300.0
 _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _CLOSE = b"Connection: close\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -45,7 +49,8 @@ class Exchange:
 class Http11Connection(Protocol):
     """Serves one request after the other.
 
-    It is told of back-pressure as the transport's producer: a full send buffer pauses the live body.
+    It is told of back-pressure as the transport's producer. While the client does not read, a live body is paused, no
+    further request is served, and from some number of requests on none is read.
     """
 
     factory: Http11Factory
@@ -53,14 +58,18 @@ class Http11Connection(Protocol):
     def __init__(self, factory: Http11Factory) -> None:
         self.factory = factory
         self._waiting: deque[Exchange] = deque()
+        self._waiting_bytes = 0
         self._serving: Exchange | None = None
         self._answer: Deferred[Response] | None = None
         self._body: LiveBody | None = None
-        self._refused = False
+        self._refusal: Problem | None = None
+        self._continue_is_due = False
+        self._in_turn = False
+        self._congested = False
+        self._reads_on = True
         self._gone = False
         self._ended = False
         self._draining = False
-        self._reading_paused = False
         self.since = factory.now
 
     # --- the transport
@@ -74,12 +83,14 @@ class Http11Connection(Protocol):
         self.factory.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._refused:
+        if self._refusal is not None or self._ended:
             return
-        if not self._parser.in_request or self._serving is None:
+        parser = self._parser
+        if not parser.in_head:
+            # The time of a head runs from its beginning, however it trickles.
             self.since = self.factory.now
         try:
-            self._parser.feed(data)
+            parser.feed(data)
         except Refused as refused:
             self._refuse(refused.problem)
 
@@ -95,40 +106,74 @@ class Http11Connection(Protocol):
             answer.cancel()
 
     def pauseProducing(self) -> None:
+        self._congested = True
         if self._body is not None:
             self._body.pause()
 
     def resumeProducing(self) -> None:
+        self._congested = False
+        self.since = self.factory.now
         if self._body is not None:
             self._body.resume()
+        self._go_on()
 
     def stopProducing(self) -> None:
         """``connectionLost`` follows, and releases everything."""
 
     # --- requests
 
-    def head_received(self, wants_continue: bool) -> None:
-        if wants_continue and self._serving is None and self.transport is not None:
-            self.transport.write(CONTINUE)
+    def head_received(self, wants_continue: bool, length: int) -> None:
+        transport: Any = self.transport
+        if length > _LARGE_READ:
+            transport.bufferSize = _LARGE_READ
+        if not wants_continue:
+            return
+        if self._serving is None:
+            transport.write(CONTINUE)
+        else:
+            self._continue_is_due = True
 
     def request_received(self, request: Request, keep_alive: bool, version: str) -> None:
         self.since = self.factory.now
-        exchange = Exchange(request, not keep_alive, version == "1.0")
-        if self._serving is not None:
-            self._waiting.append(exchange)
-            self._throttle()
+        self._continue_is_due = False
+        self._waiting.append(Exchange(request, not keep_alive, version == "1.0"))
+        self._waiting_bytes += len(request.body)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Serve what is waiting, as long as answers come at once and the client reads them."""
+        if self._in_turn:
             return
-        self._serve(exchange)
+        self._in_turn = True
+        while self._waiting and self._serving is None and not self._congested and not self._ended:
+            exchange = self._waiting.popleft()
+            self._waiting_bytes -= len(exchange.request.body)
+            self._serve(exchange)
+        self._in_turn = False
+        if self._serving is None and not self._waiting and not self._ended:
+            self._caught_up()
+        if self._waiting or not self._reads_on:
+            self._throttle()
+
+    def _caught_up(self) -> None:
+        """All that was asked is answered."""
+        if self._refusal is not None:
+            self._send_refusal(self._refusal)
+        elif self._continue_is_due and self.transport is not None:
+            self._continue_is_due = False
+            self.transport.write(CONTINUE)
 
     def _throttle(self) -> None:
         """Read no more requests than a client may have waiting."""
-        if len(self._waiting) >= MOST_WAITING and not self._reading_paused:
-            self._reading_paused = True
-            self._producer.pauseProducing()
-
-    @property
-    def _producer(self) -> Any:
-        return self.transport
+        reads_on = len(self._waiting) < MOST_WAITING and self._waiting_bytes < MOST_WAITING_BYTES
+        if reads_on == self._reads_on or self._gone:
+            return
+        self._reads_on = reads_on
+        transport: Any = self.transport
+        if reads_on:
+            transport.resumeProducing()
+        else:
+            transport.pauseProducing()
 
     def _serve(self, exchange: Exchange) -> None:
         self._serving = exchange
@@ -161,7 +206,7 @@ class Http11Connection(Protocol):
             return
         _log.failure("a request failed", failure)
         if not self._gone:
-            self.send(Problem(500, "INTERNAL_ERROR", "Internal error", "The service failed.").response())
+            self.send(internal_error().response())
 
     # --- answers
 
@@ -176,7 +221,7 @@ class Http11Connection(Protocol):
         except UnsafeHeader:
             _log.error("a response had a line end in a header; it was not sent")
             exchange.closes = True
-            self._send(Problem(500, "INTERNAL_ERROR", "Internal error", "The service failed.").response(), exchange)
+            self._send(internal_error().response(), exchange)
 
     def _send(self, response: Response, exchange: Exchange) -> None:
         body = response.body
@@ -222,27 +267,35 @@ class Http11Connection(Protocol):
         self.since = self.factory.now
         if exchange is None or exchange.closes or self._draining:
             self.end()
-            return
-        if self._waiting:
-            self._serve(self._waiting.popleft())
-        if self._reading_paused and len(self._waiting) < MOST_WAITING // 2:
-            self._reading_paused = False
-            self._producer.resumeProducing()
+        elif self._waiting or self._refusal is not None or self._continue_is_due or not self._reads_on:
+            self._go_on()
 
     def finish_cold(self) -> None:
         """The cold route has written its whole answer."""
         self._finished()
 
+    # --- refusals
+
     def _refuse(self, problem: Problem) -> None:
         """Answer what cannot be read, after the answers that are still due, and read no more."""
-        self._refused = True
-        if self._serving is not None:
-            self._serving.closes = True
-            return
-        self._serving = Exchange(Request(b"GET", b"", b"", {}, b"", False), True, False)
+        self._refusal = problem
+        self._go_on()
+
+    def _send_refusal(self, problem: Problem) -> None:
+        transport: Any = self.transport
         response = problem.response()
-        response.shared = self.factory.shared
-        self.send(response)
+        response.shared = self.factory.shared_headers.for_origin(self._parser.origin)
+        assert isinstance(response.body, bytes)
+        framing = b"%bContent-Length: %d\r\n" % (_CLOSE, len(response.body))
+        transport.write(response_head(response, self.factory.date, framing) + response.body)
+        transport.unregisterProducer()
+        self._ended = True
+        self.since = self.factory.now
+        if IHalfCloseableDescriptor.providedBy(self.transport):
+            # Closed at once, with data still coming in, the connection would be reset before the answer is read.
+            transport.loseWriteConnection()
+        else:
+            transport.loseConnection()
 
     # --- ending
 
@@ -251,8 +304,14 @@ class Http11Connection(Protocol):
         return self._serving is None
 
     @property
-    def in_request(self) -> bool:
-        return self._parser.in_request
+    def patience(self) -> float:
+        """How many seconds the client may take for what it has to do next."""
+        limits = self.factory.limits
+        if self._ended or self._congested:
+            return _LONGEST_STALL if self._refusal is None else _LINGER
+        if self._parser.in_head:
+            return limits.head_timeout
+        return limits.body_timeout if self._parser.in_request else limits.keep_alive
 
     def drain(self) -> None:
         """End after the present answer; at once when there is none."""
@@ -262,19 +321,21 @@ class Http11Connection(Protocol):
 
     def end(self) -> None:
         """Send what is left, then close."""
-        self._refused = True
         if self._ended:
             return
         self._ended = True
+        self.since = self.factory.now
         transport: Any = self.transport
         transport.unregisterProducer()
         transport.loseConnection()
 
     def time_out(self) -> None:
         """The client has taken too long: tell it when it is in the middle of a request."""
-        if self.in_request and self._serving is None:
-            self._refuse(Problem(408, "TOO_SLOW", "Request timeout", "The request did not come in time."))
-        elif self._serving is None:
+        if self._ended or self._congested:
+            self.abort()
+        elif self._parser.in_request:
+            self._refuse(too_slow())
+        else:
             self.end()
 
     def abort(self) -> None:

@@ -16,7 +16,8 @@ from durable_streams.web.http11.cold import serve_cold
 from durable_streams.web.http11.connection import Exchange, Http11Connection
 from durable_streams.web.http11.head import date_line
 from durable_streams.web.limits import Limits
-from durable_streams.web.request import NO_HEADERS, Handler, HeaderBlock
+from durable_streams.web.request import Handler
+from durable_streams.web.shared_headers import SharedHeaders
 
 Route = Callable[[bytes], Handler | None]
 
@@ -24,18 +25,18 @@ Route = Callable[[bytes], Handler | None]
 class Http11Factory(Factory):
     """Builds connections and looks after them: one clock for the time and the patience of all.
 
-    ``route`` gives the handler of a raw path; None sends the request to ``site``, the long way. ``shared`` are the
-    fields of answers that no handler makes.
+    ``route`` gives the handler of a raw path; None sends the request to ``site``, the long way. ``shared_headers`` are
+    for refusals, which no handler makes.
     """
 
     noisy = False
 
     def __init__(
-        self, route: Route, site: Any, limits: Limits, clock: IReactorTime, shared: HeaderBlock = NO_HEADERS
+        self, route: Route, site: Any, limits: Limits, clock: IReactorTime, shared_headers: SharedHeaders
     ) -> None:
         self.route = route
         self.limits = limits
-        self.shared = shared
+        self.shared_headers = shared_headers
         self._site = site
         self._clock = clock
         self._cold: dict[Http11Connection, Any] = {}
@@ -74,12 +75,8 @@ class Http11Factory(Factory):
     def _tick(self) -> None:
         self.now = now = self._clock.seconds()
         self.date = date_line(now)
-        limits = self.limits
         for connection in list(self.connections):
-            if not connection.is_idle:
-                continue
-            patience = limits.head_timeout if connection.in_request else limits.keep_alive
-            if now - connection.since > patience:
+            if connection.is_idle and now - connection.since > connection.patience:
                 connection.time_out()
 
     def drain(self) -> Deferred[None]:

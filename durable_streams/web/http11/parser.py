@@ -7,7 +7,15 @@ from typing import Protocol
 import httptools
 
 from durable_streams.web.limits import Limits
-from durable_streams.web.problems import Problem, bad_request, too_large
+from durable_streams.web.problems import (
+    Problem,
+    bad_request,
+    head_too_large,
+    malformed,
+    target_too_long,
+    too_large,
+    wrong_version,
+)
 from durable_streams.web.request import Request
 
 _SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"content-type"))
@@ -16,8 +24,8 @@ _SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"content
 class Receiver(Protocol):
     """Who is told what the parser finds."""
 
-    def head_received(self, wants_continue: bool) -> None:
-        """A head is whole and its body may come."""
+    def head_received(self, wants_continue: bool, length: int) -> None:
+        """A head is whole and its body may come; ``length`` is its Content-Length in bytes, or 0."""
 
     def request_received(self, request: Request, keep_alive: bool, version: str) -> None:
         """A request is whole."""
@@ -32,7 +40,10 @@ class Refused(Exception):
 
 
 class RequestParser:
-    """Feeds bytes to llhttp and builds requests from what it calls back."""
+    """Feeds bytes to llhttp and builds requests from what it calls back.
+
+    ``in_request`` says whether a request has begun and is not whole, ``in_head`` whether it is its head that is not.
+    """
 
     def __init__(self, receiver: Receiver, limits: Limits, secure: bool) -> None:
         self._receiver = receiver
@@ -40,90 +51,95 @@ class RequestParser:
         self._secure = secure
         self._parser = httptools.HttpRequestParser(self)
         self._refusal: Problem | None = None
-        self.on_message_begin()
+        self._fed = 0
+        self._begin()
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they came. Raises ``Refused``; feed nothing after that."""
+        self._fed += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             raise Refused(bad_request("Upgrade", "is not offered here")) from None
         except httptools.HttpParserError as error:
-            raise Refused(self._refusal or self._malformed(error)) from None
-
-    @staticmethod
-    def _malformed(error: Exception) -> Problem:
-        return Problem(400, "MALFORMED_REQUEST", "Malformed request", f"The request is not HTTP/1.1: {error}.")
+            raise Refused(self._refusal or self._unreadable(error)) from None
+        if self.in_head and self._fed > self._limits.head_bytes + self._limits.target_bytes:
+            raise Refused(self._too_long())
 
     @property
-    def in_request(self) -> bool:
-        """Whether a request has begun and is not whole."""
-        return self._begun
+    def origin(self) -> bytes | None:
+        """The web origin of the request that is being read, as far as that is known."""
+        return self._headers.get(b"origin")
+
+    def _begin(self) -> None:
+        self.in_request = self.in_head = False
+        self._target = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._repeated = 0
+        self._body: list[bytes] = []
+        self._body_length = 0
 
     def _refuse(self, problem: Problem) -> None:
         self._refusal = problem
         raise ValueError
 
+    def _unreadable(self, error: Exception) -> Problem:
+        # A length beyond what llhttp can count is still a length.
+        is_endless = "Content-Length overflow" in str(error)
+        return too_large(self._limits.body_bytes) if is_endless else malformed()
+
+    def _too_long(self) -> Problem:
+        if self._target:
+            return head_too_large(self._limits.head_bytes, self._limits.header_count)
+        return target_too_long(self._limits.target_bytes)
+
     # --- called by httptools
 
     def on_message_begin(self) -> None:
-        self._begun = False
-        self._target = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._head_length = 0
-        self._header_count = 0
-        self._body: list[bytes] = []
-        self._body_length = 0
+        self.in_request = self.in_head = True
 
     def on_url(self, url: bytes) -> None:
-        self._begun = True
         self._target += url
         if len(self._target) > self._limits.target_bytes:
-            self._refuse(
-                Problem(
-                    414,
-                    "TARGET_TOO_LONG",
-                    "Target too long",
-                    f"A target may have at most {self._limits.target_bytes} bytes.",
-                )
-            )
+            self._refuse(target_too_long(self._limits.target_bytes))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_count += 1
-        self._head_length += len(name) + len(value) + 4
-        if self._header_count > self._limits.header_count or self._head_length > self._limits.head_bytes:
-            self._refuse(
-                Problem(
-                    431,
-                    "HEAD_TOO_LARGE",
-                    "Head too large",
-                    f"A head may have at most {self._limits.header_count} fields and {self._limits.head_bytes} bytes.",
-                )
-            )
         key = name.lower()
-        value = value.strip(b" \t")
         headers = self._headers
         if key not in headers:
-            headers[key] = value
-        elif key in _SINGLE:
-            self._refuse(bad_request(name.decode("latin-1"), "must be given only once"))
-        else:
-            headers[key] = headers[key] + b", " + value
+            headers[key] = value.strip(b" \t")
+            return
+        self._repeated += 1
+        if key in _SINGLE:
+            self._refuse(bad_request(name.decode("latin-1"), "must be given once"))
+        headers[key] += b", " + value.strip(b" \t")
 
     def on_headers_complete(self) -> None:
         headers = self._headers
-        version = self._parser.get_http_version()
-        if version not in ("1.0", "1.1"):
-            self._refuse(Problem(505, "VERSION_NOT_SUPPORTED", "Version not supported", "HTTP/1.1 is spoken here."))
-        if b"host" not in headers and version == "1.1":
-            self._refuse(bad_request("Host", "must be given"))
-        coding = headers.get(b"transfer-encoding")
-        if coding is not None and coding.lower() != b"chunked":
+        self.in_head = False
+        self._version = version = self._parser.get_http_version()
+        self._check_size()
+        if version == "1.1":
+            if b"host" not in headers:
+                self._refuse(bad_request("Host", "must be given once"))
+        elif version != "1.0":
+            self._refuse(wrong_version())
+        if b"transfer-encoding" in headers and headers[b"transfer-encoding"].lower() != b"chunked":
             self._refuse(bad_request("Transfer-Encoding", "must be chunked"))
-        length = headers.get(b"content-length")
-        if length is not None and int(length) > self._limits.body_bytes:
+        length = int(headers.get(b"content-length", 0))
+        if length > self._limits.body_bytes:
             self._refuse(too_large(self._limits.body_bytes))
-        self._receiver.head_received(headers.get(b"expect", b"").lower() == b"100-continue")
+        wants_continue = b"expect" in headers and headers[b"expect"].lower() == b"100-continue"
+        self._receiver.head_received(wants_continue, length)
+
+    def _check_size(self) -> None:
+        limits = self._limits
+        is_large = self._fed > limits.head_bytes and self._head_length() > limits.head_bytes
+        if is_large or len(self._headers) + self._repeated > limits.header_count:
+            self._refuse(head_too_large(limits.head_bytes, limits.header_count))
+
+    def _head_length(self) -> int:
+        return sum(len(name) + len(value) + 4 for name, value in self._headers.items())
 
     def on_body(self, data: bytes) -> None:
         self._body_length += len(data)
@@ -142,12 +158,12 @@ class RequestParser:
             body[0] if len(body) == 1 else b"".join(body),
             self._secure,
         )
-        keep_alive = self._parser.should_keep_alive()
-        self.on_message_begin()
-        self._receiver.request_received(request, keep_alive, self._parser.get_http_version())
+        self._begin()
+        self._fed = 0
+        self._receiver.request_received(request, self._parser.should_keep_alive(), self._version)
 
     def _origin_form(self) -> bytes:
-        """The target without scheme and host, which a client of a proxy sends."""
+        """The path and query of a target, which proxies may send with scheme and host (RFC 9112, 3.2.2)."""
         target = self._target
         if target[:1] == b"/" or b"://" not in target:
             return target

@@ -19,6 +19,7 @@ from durable_streams.web.http11.connection import MOST_WAITING, Http11Connection
 from durable_streams.web.http11.factory import Http11Factory
 from durable_streams.web.limits import Limits
 from durable_streams.web.request import Frame, Handler, Request, Response, Sink
+from durable_streams.web.shared_headers import SharedHeaders
 
 LIMITS = Limits(target_bytes=200, head_bytes=1000, header_count=20, body_bytes=1000, keep_alive=10.0, head_timeout=5.0)
 
@@ -32,7 +33,7 @@ class Wire:
         self._handler = handler or self._echo
         cold = Resource()
         cold.putChild(b"cold", Cold())
-        self.factory = Http11Factory(self._route, Site(cold, reactor=self.clock), LIMITS, self.clock)
+        self.factory = Http11Factory(self._route, Site(cold, reactor=self.clock), LIMITS, self.clock, SharedHeaders())
         self.factory.doStart()
         self.connect()
 

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet import tcp
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from zope.interface import implementer
 
 
 class EagerServer(tcp.Server):
@@ -37,8 +39,19 @@ class EagerServer(tcp.Server):
         self.write(b"".join(iovec))
 
 
-def make_eager(port: IListeningPort) -> None:
-    """Let the connections that a TCP port accepts from now on send at once; other ports stay as they are."""
+@implementer(IStreamServerEndpoint)
+class EagerEndpoint:
+    """An endpoint whose TCP connections send at once; connections of other kinds stay as they are."""
+
+    def __init__(self, endpoint: IStreamServerEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        return self._endpoint.listen(protocolFactory).addCallback(_made_eager)
+
+
+def _made_eager(port: IListeningPort) -> IListeningPort:
     listening: Any = port
     if isinstance(listening, tcp.Port):
         listening.transport = EagerServer
+    return port
