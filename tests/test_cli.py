@@ -18,7 +18,6 @@ from twisted.internet.defer import Deferred
 
 from durable_streams.cli import main
 from durable_streams.client import FileOffsetStore, StreamDirectory
-from durable_streams.client.testing import ROOT, MemoryServer
 from durable_streams.console import (
     CONFLICT,
     FAILED,
@@ -29,6 +28,7 @@ from durable_streams.console import (
     Console,
     Progress,
 )
+from durable_streams.testing import ROOT, MemoryServer
 from tests.client.outcomes import result_of
 from tests.client.scripted_server import ScriptedServer, answer
 from tests.running_service import running_service

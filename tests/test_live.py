@@ -12,8 +12,8 @@ from twisted.logger import capturedLogs
 
 from durable_streams import errors
 from durable_streams.client import StreamNotFound
-from durable_streams.client.testing import MemoryServer
 from durable_streams.live import InProcess, LiveListener, LiveSource, OverHttp, Status
+from durable_streams.testing import MemoryServer
 from tests.client.outcomes import result_of
 
 SourceOf = Callable[[MemoryServer], LiveSource]

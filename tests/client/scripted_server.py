@@ -12,7 +12,7 @@ from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import Clock
 
 from durable_streams.client import RetryPolicy, StreamHandle, Timeouts
-from durable_streams.client.memory_network import MemoryNetwork
+from durable_streams.testing.memory_network import MemoryNetwork
 
 URL = "http://scripted.test/stream"
 RETRY = RetryPolicy(max_retries=4, initial_delay=1.0, max_delay=8.0)

@@ -20,7 +20,7 @@ from durable_streams.client import (
     StreamNotFound,
     StreamSeqConflict,
 )
-from durable_streams.client.testing import MemoryServer
+from durable_streams.testing import MemoryServer
 from tests.client.outcomes import error_of, result_of
 from tests.client.scripted_server import ScriptedServer, answer
 

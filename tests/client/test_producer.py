@@ -28,7 +28,7 @@ from durable_streams.client import (
     StreamHandle,
     StreamNotFound,
 )
-from durable_streams.client.testing import MemoryServer
+from durable_streams.testing import MemoryServer
 from tests.client.outcomes import error_of, is_waiting, result_of
 from tests.client.scripted_server import Asked, Script, ScriptedServer, answer
 

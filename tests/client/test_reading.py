@@ -20,7 +20,7 @@ from durable_streams.client import (
     StreamHandle,
     StreamNotFound,
 )
-from durable_streams.client.testing import MemoryServer
+from durable_streams.testing import MemoryServer
 from durable_streams.web.settings import HttpSettings
 from tests.client.outcomes import error_of, is_waiting, result_of
 

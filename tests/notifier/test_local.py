@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from durable_streams.interfaces import INotifier
 from durable_streams.notifier.local import LocalNotifier
-from durable_streams.testing import NotifierSuite
+from durable_streams.testing.notifier_suite import NotifierSuite
 
 
 class TestLocalNotifier(NotifierSuite):

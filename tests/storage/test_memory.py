@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 
 from durable_streams.interfaces import IStorage
 from durable_streams.storage.memory import MemoryStorage
-from durable_streams.testing import StorageSuite
+from durable_streams.testing.storage_suite import StorageSuite
 
 
 class TestMemoryStorage(StorageSuite):

@@ -11,7 +11,7 @@ from durable_streams.interfaces import IStorage
 from durable_streams.storage.local.files import OsFiles
 from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.storage import LocalStorage
-from durable_streams.testing import StorageSuite
+from durable_streams.testing.storage_suite import StorageSuite
 from tests.storage.local.simulated_workers import ClockWorkers
 
 

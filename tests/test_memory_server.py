@@ -9,7 +9,7 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from durable_streams.client import Batch, ConnectionFailed, RetryPolicy
-from durable_streams.client.testing import MemoryServer
+from durable_streams.testing import MemoryServer
 from tests.client.outcomes import error_of, is_waiting, result_of
 
 

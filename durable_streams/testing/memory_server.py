@@ -11,9 +11,9 @@ from twisted.web.server import Site
 
 from durable_streams.client.directory import StreamDirectory
 from durable_streams.client.handle import StreamHandle
-from durable_streams.client.memory_network import MemoryNetwork
 from durable_streams.service import StreamService
 from durable_streams.storage.memory import MemoryStorage
+from durable_streams.testing.memory_network import MemoryNetwork
 from durable_streams.web.resource import StreamResource
 from durable_streams.web.settings import HttpSettings
 
