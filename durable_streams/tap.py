@@ -193,6 +193,8 @@ def _endpoint(description: str) -> tuple[str, IStreamServerEndpoint]:
         return scheme, EagerEndpoint(serverFromString(reactor, description))
     except Exception as error:  # endpoint parsers raise whatever their arguments make them raise
         reason = str(error) or type(error).__name__
+        if description.startswith("systemd:"):
+            reason = "systemd has passed on no such socket"
         raise usage.UsageError(f"--listen {description}: {reason}") from None
 
 

@@ -26,6 +26,7 @@ WRONG = [
     (["--port", "70000"], "--port must be a port number"),
     (["--listen", "nonsense"], "--listen nonsense"),
     (["--listen", "tcp:x"], "--listen tcp:x"),
+    (["--listen", "systemd:domain=INET:name=http"], "systemd has passed on no such socket"),
     (["--listen", "ssl:443:privateKey=/none:certKey=/none"], "--listen ssl:443"),
     (["--tls-port", "443"], "--tls-port needs --certificate"),
     (["--tls-port", "443", "--certificate", "/none.pem"], "/none.pem"),

@@ -24,6 +24,8 @@ _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
 _CACHED_SECONDS = 60
 _UP_TO_DATE = (b"Stream-Up-To-Date", b"true")
 _CLOSED = (b"Stream-Closed", b"true")
+# For nginx alone, which obeys what comes first: all who waited together get one answer, and wait on together.
+_ONE_SECOND_IN_NGINX = (b"X-Accel-Expires", b"1")
 
 
 class Mode(Enum):
@@ -80,6 +82,7 @@ class ReadResponses:
 
     def __init__(self, settings: HttpSettings) -> None:
         self._scope = settings.cache_scope
+        self._shared_for_a_moment = [_ONE_SECOND_IN_NGINX] if settings.cache_scope == "public" else []
 
     def caught_up(self, found: Slice, request: Request, now: float) -> Response:
         """200 with what was found, or 304 when the client has it already."""
@@ -101,7 +104,7 @@ class ReadResponses:
     def polled(self, found: Slice, query: Query, now: float) -> Response:
         """200 with data, or 204 when the time is up or the stream has ended."""
         if not found.data:
-            headers = [_next_offset(found), _UP_TO_DATE, NO_STORE]
+            headers = [*self._shared_for_a_moment, _next_offset(found), _UP_TO_DATE, NO_STORE]
             headers.append(_CLOSED if found.at_end else _cursor(query, now))
             return Response(204, headers)
         headers = self._headers(found, now)
@@ -111,6 +114,8 @@ class ReadResponses:
 
     def _headers(self, found: Slice, now: float) -> HeaderList:
         headers = [_content_type(found), _next_offset(found), self._cache_control(found, now)]
+        if not found.data:
+            headers = [*self._shared_for_a_moment, *headers]
         if found.up_to_date:
             headers.append(_UP_TO_DATE)
             if found.stream.closed:

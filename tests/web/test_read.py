@@ -198,6 +198,18 @@ def test_confidential_streams_are_private() -> None:
     desk.stop()
 
 
+def test_nginx_alone_may_share_an_answer_without_data_for_a_second(desk: Desk) -> None:
+    """Section 10.1: caches in general keep none, and even nginx none that are private (docs/deployment.md)."""
+    desk.text_stream("a", "data")
+    at_tail = desk.get("a?offset=" + desk.get("a").offset)
+    assert (at_tail.headers["x-accel-expires"], at_tail.headers["cache-control"]) == ("1", "public, no-cache")
+    assert "x-accel-expires" not in desk.get("a").headers
+    confidential = Desk(cache_scope="private")
+    confidential.text_stream("a")
+    assert "x-accel-expires" not in confidential.get("a").headers
+    confidential.stop()
+
+
 def test_head_tells_all_and_is_never_cached(desk: Desk) -> None:
     """Section 5.5."""
     desk.text_stream("a", "data", Stream_TTL="60")
