@@ -21,6 +21,7 @@ from durable_streams.storage.local import LocalStorage, RealWorkers
 from durable_streams.storage.local.backup import back_up, restore
 from durable_streams.storage.local.directory import DataDirectory
 from durable_streams.storage.local.verification import faults, figures
+from durable_streams.subscriptions import copies
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,7 +67,7 @@ def _verify(chosen: argparse.Namespace) -> int:
     if not chosen.directory.exists():
         raise StorageFailed(f"{chosen.directory} does not exist")
     directory.open()
-    found = list(faults(chosen.directory))
+    found = [*faults(chosen.directory), *copies.faults(chosen.directory)]
     directory.close()
     for fault in found:
         print(fault)
@@ -81,12 +82,17 @@ def _figures(chosen: argparse.Namespace) -> int:
 
 
 def _back_up(chosen: argparse.Namespace) -> int:
+    subscriptions = copies.Snapshot(chosen.directory)
     back_up(chosen.directory, chosen.destination)
+    subscriptions.write(chosen.destination)
     return 0
 
 
 def _restore(chosen: argparse.Namespace) -> int:
+    for fault in copies.faults(chosen.backup):
+        raise StorageFailed(f"the backup is damaged: {fault}")
     restore(chosen.backup, chosen.directory)
+    copies.restore(chosen.backup, chosen.directory)
     return 0
 
 

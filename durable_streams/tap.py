@@ -227,7 +227,7 @@ def _subscription_store(options: Options, clock: Any) -> ISubscriptionStore:
     if storage == "memory":
         return MemorySubscriptionStore()
     directory = argument if storage == "local" and argument else options["data-dir"]
-    return SqliteSubscriptionStore(Path(directory).absolute() / FILE_NAME, clock, lambda: WriterThread(clock))
+    return SqliteSubscriptionStore(Path(directory).absolute() / FILE_NAME, lambda: WriterThread(clock))
 
 
 def _subscriptions(options: Options, service: StreamService, clock: Any) -> SubscriptionService:

@@ -114,3 +114,52 @@ def test_a_stream_goes_from_one_service_to_another(data: Path, tmp_path: Path) -
     assert "already" in admin("import", tmp_path / "other", "talk", given=exported)[2]
     assert admin("import", tmp_path / "other", "bad", given=b"nonsense\n")[0] == 1
     assert "StreamNotFound" in admin("export", data, "none")[2]
+
+
+SUBSCRIPTION = {"type": "pull-wake", "streams": ["chat"], "wake_stream": "wake"}
+
+
+def subscribe(service: RunningService) -> None:
+    """A subscription to ``chat``, with a wake that nobody has claimed."""
+    ask(service, "wake", "PUT", Content_Type="application/json")
+    ask(service, "__ds/subscriptions/sub", "PUT", json.dumps(SUBSCRIPTION).encode())
+    ask(service, "chat", "POST", b"3", Content_Type="application/json")
+
+
+def test_a_backup_has_the_subscriptions(data: Path, tmp_path: Path) -> None:
+    """Cursors, generations and keys; taken while the service runs, and the copy is for its owner alone."""
+    backup, restored = tmp_path / "backup", tmp_path / "restored"
+    with running_service("--data-dir", str(data)) as service:
+        subscribe(service)
+        keys = ask(service, "__ds/jwks.json")
+        cursors = json.loads(ask(service, "__ds/subscriptions/sub"))["streams"]
+        assert admin("backup", data, backup) == (0, b"", "")
+    assert (backup / "subscriptions.sqlite").stat().st_mode & 0o777 == 0o600
+    assert admin("restore", backup, restored) == (0, b"", "")
+    assert admin("verify", restored)[:2] == (0, b"nothing is wrong\n")
+    assert (restored / "subscriptions.sqlite").stat().st_mode & 0o777 == 0o600
+    with running_service("--data-dir", str(restored)) as service:
+        assert ask(service, "__ds/jwks.json") == keys
+        assert json.loads(ask(service, "__ds/subscriptions/sub"))["streams"] == cursors
+        claimed = json.loads(ask(service, "__ds/subscriptions/sub/claim", "POST", b'{"worker": "w"}'))
+        assert (claimed["generation"], claimed["streams"][0]["has_pending"]) == (1, True)
+
+
+def test_faults_of_subscriptions_are_named(data: Path, tmp_path: Path) -> None:
+    """By verify, and by restore, which then makes nothing."""
+    with running_service("--data-dir", str(data)) as service:
+        subscribe(service)
+        service.terminate()
+    connection = sqlite3.connect(data / "subscriptions.sqlite")
+    connection.execute("delete from definitions")
+    connection.commit()
+    connection.close()
+    status, shown, _ = admin("verify", data)
+    assert status == 1
+    assert b"subscriptions.sqlite: links of subscription sub, which is not there" in shown
+    assert admin("backup", data, tmp_path / "backup")[0] == 0
+    status, _, told = admin("restore", tmp_path / "backup", tmp_path / "restored")
+    assert (status, "the backup is damaged: subscriptions.sqlite" in told) == (1, True)
+    assert not (tmp_path / "restored").exists()
+    (data / "subscriptions.sqlite").write_bytes(b"nonsense" * 1000)
+    assert b"subscriptions.sqlite: file is not a database" in admin("verify", data)[1]

@@ -28,6 +28,12 @@ class SubscriptionDeleted(Struct, frozen=True):
     at: float
 
 
+class DeletionsForgotten(Struct, frozen=True):
+    """The last generations of subscriptions that were deleted before a time are of no use any more."""
+
+    before: float
+
+
 class StreamLinked(Struct, frozen=True):
     """A new link, or a new state of one."""
 
@@ -67,6 +73,7 @@ Event = (
     SubscriptionDefined
     | SubscriptionProgressed
     | SubscriptionDeleted
+    | DeletionsForgotten
     | StreamLinked
     | StreamUnlinked
     | KeyAdded

@@ -39,9 +39,9 @@ class Following:
     # --- IStreamObserver
 
     def stream_created(self, command: Create, stream: StreamDescription) -> None:
-        path, beginning = stream.path, _beginning_of(command, stream)
-        self._discovery.stream_created(path, Found(stream.stream_id, beginning, stream.tail))
-        self.stream_is_there(path, stream.stream_id, beginning, stream.tail)
+        path, found = stream.path, Found(stream.stream_id, _beginning_of(command, stream), stream.tail)
+        self._discovery.stream_created(path, found)
+        self.stream_is_there(path, found)
         for subscription_id in self._roster.wake_streams.get(path, ()):
             self._deliveries.deliver_again(self._roster.members[subscription_id])
 
@@ -78,10 +78,10 @@ class Following:
 
     # --- for new links, and after a start
 
-    def stream_is_there(self, path: str, stream_id: int, beginning: int, tail: int) -> None:
-        """Link the stream at a path to whom it concerns, from ``beginning`` on where it is new."""
-        self._ledger.record(membership.stream_appeared(self._roster, path, stream_id, beginning))
-        self._roster.stream_is(path, stream_id, tail)
+    def stream_is_there(self, path: str, found: Found) -> None:
+        """Link the stream at a path to whom it concerns, from its cursor on where it is new."""
+        self._ledger.record(membership.stream_appeared(self._roster, path, found))
+        self._roster.stream_is(path, found.stream_id, found.tail)
         followed = self._roster.followed.get(path)
         for member in list(followed.members.values()) if followed is not None else ():
             self._deliveries.deliver_if_due(member)
@@ -97,8 +97,7 @@ class Following:
                 async for stream in self._discovery.listed(prefix):
                     seen.add(stream.path)
                     if not watch.touched(stream.path):
-                        found = watch.current(stream.path, stream)
-                        self.stream_is_there(stream.path, found.stream_id, 0, found.tail)
+                        self.stream_is_there(stream.path, watch.current(stream.path, stream)._replace(cursor=0))
             for path in [path for path in self._roster.followed if path not in seen]:
                 answer = await self._discovery.find(path)
                 if watch.touched(path):
@@ -106,8 +105,7 @@ class Following:
                 if answer is None:
                     self.stream_deleted(path)
                 else:
-                    found = watch.current(path, answer)
-                    self.stream_is_there(path, found.stream_id, 0, found.tail)
+                    self.stream_is_there(path, watch.current(path, answer)._replace(cursor=0))
 
 
 def _beginning_of(command: Create, stream: StreamDescription) -> int:

@@ -38,19 +38,21 @@ def first_links(
     return links
 
 
-def stream_appeared(roster: Roster, path: str, stream_id: int, beginning: int) -> Iterator[Event]:
+def stream_appeared(roster: Roster, path: str, found: Found) -> Iterator[Event]:
     """A stream is at a path: cursors of an earlier one there begin anew, patterns that match take it in.
 
-    ``beginning`` is the position of the first byte of its own; what a fork inherits was its source's to deliver.
+    New links begin at its cursor, the first byte of its own; what a fork inherits was its source's to deliver. No
+    cursor stays behind the tail: it would pass over what is appended there, when streams were restored from a backup
+    that is older than the cursors.
     """
     matching = roster.matching(path)
     followed = roster.followed.get(path)
     members = followed.members if followed is not None else {}
     for subscription_id in {*members, *matching}:
         link = roster.members[subscription_id].links.get(path, _NO_LINK)
-        acked = link.acked if link.stream_id == stream_id else beginning
+        acked = min(link.acked, found.tail) if link.stream_id == found.stream_id else found.cursor
         yield from _changed(
-            subscription_id, path, link, Link(link.explicit, subscription_id in matching, stream_id, acked)
+            subscription_id, path, link, Link(link.explicit, subscription_id in matching, found.stream_id, acked)
         )
 
 

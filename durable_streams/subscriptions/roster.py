@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 from durable_streams.protocol.globs import PatternIndex
 from durable_streams.subscriptions.events import (
+    DeletionsForgotten,
     Event,
     StreamLinked,
     StreamUnlinked,
@@ -52,15 +53,15 @@ class Followed:
 class Roster:
     """Subscriptions by id, by stream and by pattern.
 
-    ``wake_streams`` tells which subscriptions write to a wake stream. ``graves`` has the last generation of each
-    deleted subscription.
+    ``wake_streams`` tells which subscriptions write to a wake stream. ``graves`` tells of those that were
+    deleted not long ago.
     """
 
     def __init__(self) -> None:
         self.members: dict[str, Member] = {}
         self.followed: dict[str, Followed] = {}
         self.wake_streams: dict[str, set[str]] = {}
-        self.graves: dict[str, int] = {}
+        self.graves: dict[str, SubscriptionDeleted] = {}
         self._patterns: PatternIndex[str] = PatternIndex()
 
     # --- events
@@ -78,6 +79,10 @@ class Roster:
                 self._define(event.definition)
             case SubscriptionDeleted():
                 self._delete(event)
+            case DeletionsForgotten():
+                self.graves = {
+                    grave.subscription_id: grave for grave in self.graves.values() if grave.at >= event.before
+                }
 
     def _define(self, definition: Definition) -> None:
         subscription_id = definition.subscription_id
@@ -94,7 +99,7 @@ class Roster:
             self.wake_streams.setdefault(configuration.wake_stream, set()).add(subscription_id)
 
     def _delete(self, event: SubscriptionDeleted) -> None:
-        self.graves[event.subscription_id] = event.generation
+        self.graves[event.subscription_id] = event
         member = self.members.pop(event.subscription_id, None)
         if member is None:
             return
@@ -154,6 +159,11 @@ class Roster:
     def matching(self, path: str) -> Collection[str]:
         """Ids of the subscriptions whose pattern takes in the stream at a path; patterns pass over wake streams."""
         return () if path in self.wake_streams else self._patterns.matching(path)
+
+    def last_generation(self, subscription_id: str) -> int:
+        """The last generation of a subscription that was deleted, as far as that is still known; else 0."""
+        grave = self.graves.get(subscription_id)
+        return 0 if grave is None else grave.generation
 
     def patterns(self) -> set[str]:
         """The patterns of all subscriptions."""

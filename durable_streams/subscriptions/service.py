@@ -14,12 +14,14 @@ from twisted.python.failure import Failure
 from durable_streams.errors import StorageUnavailable
 from durable_streams.protocol.paths import path_named
 from durable_streams.service import StreamService
+from durable_streams.subscriptions import tokens
 from durable_streams.subscriptions.alarms import Alarms
 from durable_streams.subscriptions.chance import Chance
 from durable_streams.subscriptions.configuration import Configuration, check_id
 from durable_streams.subscriptions.couriers import WakeStreamCourier, WebhookCourier
 from durable_streams.subscriptions.deliveries import Deliveries
 from durable_streams.subscriptions.discovery import Discovery
+from durable_streams.subscriptions.events import DeletionsForgotten
 from durable_streams.subscriptions.following import Following
 from durable_streams.subscriptions.interfaces import ISubscriptionStore
 from durable_streams.subscriptions.key_ring import KeyRing, PublicKey
@@ -32,7 +34,10 @@ from durable_streams.subscriptions.state import Definition, Report
 from durable_streams.subscriptions.subscribing import CreatedSubscription, Subscribing, SubscriptionDescription
 from durable_streams.subscriptions.webhook import Webhooks
 
-_KEY_CARE_INTERVAL = 3600.0
+GRAVE_LIFETIME = 2 * tokens.LIFETIME
+"""Seconds after which the last generation of a deleted subscription is forgotten; its tokens have ended by then."""
+
+_CARE_INTERVAL = 3600.0
 
 _log = Logger()
 
@@ -86,8 +91,8 @@ class SubscriptionService(Service):
         self._caught_up = Milestone()
         self._starting: Deferred[None] | None = None
         self._end_observing: Callable[[], None] | None = None
-        self._key_care = LoopingCall(self._care_for_keys)
-        self._key_care.clock = clock
+        self._care = LoopingCall(self._take_care)
+        self._care.clock = clock
 
     # --- life
 
@@ -101,7 +106,7 @@ class SubscriptionService(Service):
     async def _start(self) -> None:
         await self._streams.when_open()
         await self._ledger.open()
-        self._key_care.start(_KEY_CARE_INTERVAL)
+        self._care.start(_CARE_INTERVAL)
         self._open.reach()
         await self._following.catch_up()
         self._caught_up.reach()
@@ -127,9 +132,9 @@ class SubscriptionService(Service):
         self._deliveries.stop()
         if self._starting is not None:
             self._starting.cancel()
-        if not self._key_care.running:
+        if not self._care.running:
             return succeed(None)
-        self._key_care.stop()
+        self._care.stop()
         return self._store.close()
 
     def failure(self) -> str | None:
@@ -142,8 +147,11 @@ class SubscriptionService(Service):
     def _ring(self, subscription_id: str) -> None:
         self._deliveries.ring(subscription_id)
 
-    def _care_for_keys(self) -> None:
-        self._ledger.record(self._keys.changes_due(self._clock.seconds(), self.settings.signing_key_lifetime))
+    def _take_care(self) -> None:
+        now = self._clock.seconds()
+        self._ledger.record(self._keys.changes_due(now, self.settings.signing_key_lifetime))
+        if any(grave.at < now - GRAVE_LIFETIME for grave in self._roster.graves.values()):
+            self._ledger.record([DeletionsForgotten(now - GRAVE_LIFETIME)])
 
     # --- for owners
 

@@ -3,11 +3,13 @@
 Why SQLite and not a stream of the storage itself: the state is small, is changed in place and read only at the start,
 and a transaction keeps cursors, generation and lease together whatever the storage of the streams can do. A stream
 would need replay, compaction and a reserved name. WAL with ``synchronous = full`` survives the loss of power; one
-thread writes, and all that waits while it commits goes into its next transaction.
+thread writes, and all that waits while it commits goes into its next transaction. The file is locked against a second
+service, not against readers, so that it can be copied while the service runs.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +18,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import msgspec
-from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -25,6 +27,7 @@ from zope.interface import implementer
 
 from durable_streams.errors import StorageFailed
 from durable_streams.subscriptions.events import (
+    DeletionsForgotten,
     Event,
     Key,
     KeyAdded,
@@ -40,8 +43,6 @@ from durable_streams.subscriptions.interfaces import ISubscriptionStore
 from durable_streams.subscriptions.state import Definition, Link, Progress
 
 FILE_NAME = "subscriptions.sqlite"
-GRAVE_LIFETIME = 30 * 24 * 3600.0
-"""Seconds; tokens of a deleted subscription have ended long before."""
 
 _T = TypeVar("_T")
 _encode = msgspec.msgpack.encode
@@ -78,13 +79,14 @@ class SqliteSubscriptionStore:
 
     durability = "on disk: what was acknowledged survives a crash of the process or the machine"
 
-    def __init__(self, path: Path, clock: IReactorTime, make_writer: Callable[[], Writer]) -> None:
+    def __init__(self, path: Path, make_writer: Callable[[], Writer]) -> None:
         self._path = path
-        self._clock = clock
         self._make_writer = make_writer
         self._waiting: list[tuple[Sequence[Event], Deferred[None]]] = []
         self._writing: Deferred[None] | None = None
         self._failure: Failure | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._lock: int | None = None
 
     def open(self) -> Deferred[Sequence[Event]]:
         self._writer = self._make_writer()
@@ -92,21 +94,30 @@ class SqliteSubscriptionStore:
 
     def _open(self) -> Sequence[Event]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        self._connection = _connect(self._path)
-        _migrate(self._connection, self._path)
-        oldest = self._clock.seconds() - GRAVE_LIFETIME
-        self._connection.execute("delete from graves where deleted_at < ?", (oldest,))
-        return list(_kept(self._connection))
+        self._lock = _locked(self._path)
+        self._connection = connect(self._path)
+        _migrate(self._connection)
+        return list(kept_events(self._connection))
 
     def _cannot_open(self, failure: Failure) -> Failure:
         self._writer.stop()
+        self._release()
         failure.trap(OSError, sqlite3.Error, msgspec.MsgspecError)
         return Failure(StorageFailed(f"{self._path}: {failure.getErrorMessage()}"))
+
+    def _release(self) -> None:
+        """Close the connection before the lock: closing any descriptor of a file gives up SQLite's own locks on it."""
+        if self._connection is not None:
+            self._connection.close()
+        if self._lock is not None:
+            os.close(self._lock)
+        self._connection = self._lock = None
 
     def save(self, events: Sequence[Event]) -> Deferred[None]:
         if self._failure is not None:
             return fail(self._failure)
+        if not events and self._writing is None:
+            return succeed(None)
         done: Deferred[None] = Deferred()
         self._waiting.append((events, done))
         if self._writing is None:
@@ -121,13 +132,14 @@ class SqliteSubscriptionStore:
         self._writing.addCallbacks(self._written, self._cannot_write, callbackArgs=(waiting,), errbackArgs=(waiting,))
 
     def _write(self, events: Sequence[Event]) -> None:
-        if not events:
+        connection = self._connection
+        if not events or connection is None:
             return
-        with self._connection:
-            self._connection.execute("begin immediate")
+        with connection:
+            connection.execute("begin immediate")
             for event in events:
                 for statement, values in _statements(event):
-                    self._connection.execute(statement, values)
+                    connection.execute(statement, values)
 
     def _written(self, _: None, waiting: list[Deferred[None]]) -> None:
         self._writing = None
@@ -145,24 +157,38 @@ class SqliteSubscriptionStore:
 
     def close(self) -> Deferred[None]:
         finished = self.save(()).addErrback(lambda failure: failure.trap(StorageFailed) and None)
-        return finished.addCallback(lambda _: self._writer(self._connection.close)).addCallback(self._stop_writer)
+        return finished.addCallback(lambda _: self._writer(self._release)).addCallback(self._stop_writer)
 
     def _stop_writer(self, _: object) -> None:
         self._writer.stop()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _locked(path: Path) -> int:
+    """A descriptor that holds the file for this process; the file is made if need be."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise OSError("another service uses this file") from None
+    return descriptor
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to the file of a store, in autocommit mode. Raises ``sqlite3.Error``."""
     connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
-    connection.execute("pragma locking_mode = exclusive")
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
     return connection
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+def _migrate(connection: sqlite3.Connection) -> None:
     version = connection.execute("pragma user_version").fetchone()[0]
-    schema = files(__package__) / "schema"
-    scripts = sorted((int(entry.name[:4]), entry) for entry in schema.iterdir() if entry.name.endswith(".sql"))
+    scripts = sorted(
+        (int(entry.name[:4]), entry)
+        for entry in (files(__package__) / "schema").iterdir()
+        if entry.name.endswith(".sql")
+    )
     if version > scripts[-1][0]:
         raise sqlite3.DatabaseError(f"schema {version} is newer than this program knows")
     for number, script in scripts:
@@ -170,7 +196,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
             connection.executescript(f"begin;\n{script.read_text()}\npragma user_version = {number};\ncommit;")
 
 
-def _kept(connection: sqlite3.Connection) -> Iterator[Event]:
+def kept_events(connection: sqlite3.Connection) -> Iterator[Event]:
+    """Events that make the kept state anew. Raises ``sqlite3.Error`` or ``msgspec.MsgspecError``."""
     for (definition,) in connection.execute("select definition from definitions"):
         yield SubscriptionDefined(_decode_definition(definition))
     for subscription_id, progress in connection.execute("select subscription_id, progress from progress"):
@@ -203,6 +230,8 @@ def _statements(event: Event) -> Iterator[tuple[str, tuple[object, ...]]]:
             for table in ("definitions", "progress", "links"):
                 yield f"delete from {table} where subscription_id = ?", (subscription_id,)
             yield "insert or replace into graves values (?, ?, ?)", (subscription_id, generation, at)
+        case DeletionsForgotten(before):
+            yield "delete from graves where deleted_at < ?", (before,)
         case KeyAdded(key):
             yield "insert or replace into keys values (?, ?, ?, ?)", (key.kid, key.purpose, key.secret, key.active_from)
         case KeyDropped(kid):

@@ -125,7 +125,7 @@ class Subscribing:
         if wake_stream is not None:
             yield from membership.became_wake_stream(self._roster, wake_stream)
         yield SubscriptionDefined(definition)
-        yield SubscriptionProgressed(subscription_id, Progress(self._roster.graves.get(subscription_id, 0)))
+        yield SubscriptionProgressed(subscription_id, Progress(self._roster.last_generation(subscription_id)))
         for path, link in links.items():
             yield StreamLinked(subscription_id, path, link)
 
@@ -152,7 +152,7 @@ class Subscribing:
             answers = await self._discovery.look_up((path,))
             found = watch.current(path, answers.get(path))
         if found is not NOTHING:
-            self._following.stream_is_there(path, found.stream_id, found.cursor, found.tail)
+            self._following.stream_is_there(path, found)
 
     async def add_streams(self, subscription_id: str, names: Iterable[str]) -> None:
         """Link streams explicitly, at their tails where they are not linked yet (Section 6.4).

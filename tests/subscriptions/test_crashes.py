@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from durable_streams.protocol.offsets import offset_of
@@ -26,7 +25,7 @@ from tests.subscriptions.world import HOOK, ROOT, Call, KeptStore, World, report
 
 MORE_THAN_ENOUGH = 10**6
 
-OpenStore = Callable[[Clock], ISubscriptionStore]
+OpenStore = Callable[[], ISubscriptionStore]
 """Opens one and the same store, as often as it is asked to."""
 
 A = TypeVar("A")
@@ -75,7 +74,7 @@ class MortalWorld(World):
         result_of(self.subscriptions.stopService())
         self._open_store = open_store
         self.deaths = 0
-        self.dying = DyingStore(open_store(self.clock), saves, keeps_the_last)
+        self.dying = DyingStore(open_store(), saves, keeps_the_last)
         self.start(self.dying)
 
     def revive(self) -> None:
@@ -84,7 +83,7 @@ class MortalWorld(World):
             return
         self.deaths += 1
         result_of(self.subscriptions.stopService())
-        self.dying = DyingStore(self._open_store(self.clock), MORE_THAN_ENOUGH, True)
+        self.dying = DyingStore(self._open_store(), MORE_THAN_ENOUGH, True)
         self.start(self.dying)
 
     def ask(self, request: Any) -> Any:
@@ -102,11 +101,11 @@ def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Op
 
     def new_sqlite_store() -> OpenStore:
         path = tmp_path / f"{next(numbers)}.sqlite"
-        return lambda clock: sqlite_store(path, clock)
+        return lambda: sqlite_store(path)
 
     def new_list() -> OpenStore:
         kept = KeptStore()
-        return lambda _: kept
+        return lambda: kept
 
     return new_sqlite_store if request.param == "sqlite" else new_list
 

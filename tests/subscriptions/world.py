@@ -193,8 +193,8 @@ class AtOnce:
         """There is no thread."""
 
 
-def sqlite_store(path: Path, clock: Clock) -> SqliteSubscriptionStore:
-    return SqliteSubscriptionStore(path, clock, AtOnce)
+def sqlite_store(path: Path) -> SqliteSubscriptionStore:
+    return SqliteSubscriptionStore(path, AtOnce)
 
 
 class World:
