@@ -121,6 +121,17 @@ def test_reads_of_json_are_whole_messages_at_any_limit(service: StreamService) -
         outcome(service.read_at("s", 1))
 
 
+def test_each_message_tells_where_to_read_on(service: StreamService) -> None:
+    """A reader may stop behind any message (Section 9.1.1)."""
+    outcome(service.create("s", content_type="application/json"))
+    outcome(service.append_json("s", 1, "two", [3]))
+    first, second, third = outcome(service.read("s")).each_message()
+    assert (first.data, second.data, third.data) == (b"1", b'"two"', b"[3]")
+    assert outcome(service.read("s", first.next_offset)).messages == [b'"two"', b"[3]"]
+    assert list(outcome(service.read("s", first.next_offset)).each_message()) == [second, third]
+    assert outcome(service.read("s", third.next_offset)).up_to_date
+
+
 def test_a_live_read_waits_for_bytes(service: StreamService) -> None:
     """And is fired by the append itself."""
     outcome(service.create("s"))

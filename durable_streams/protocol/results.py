@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from durable_streams.protocol.content_types import Kind
-from durable_streams.protocol.json_messages import messages_of
+from durable_streams.protocol.json_messages import SEPARATOR, messages_of
 from durable_streams.protocol.offsets import offset_of
 from durable_streams.protocol.producers import ProducerState
 from durable_streams.protocol.stream import Stream
@@ -49,6 +50,13 @@ class AppendResult(NamedTuple):
         return offset_of(self.tail)
 
 
+class Message(NamedTuple):
+    """A message of a JSON stream: its raw bytes, and the offset from which to read on behind it."""
+
+    data: bytes
+    next_offset: str
+
+
 class Slice(NamedTuple):
     """Stored bytes from ``start`` on, and the stream at that moment. ``closed`` tells of the stream, not the slice."""
 
@@ -70,6 +78,13 @@ class Slice(NamedTuple):
     def messages(self) -> list[bytes]:
         """The raw bytes of each message of a JSON stream."""
         return messages_of(self.data)
+
+    def each_message(self) -> Iterator[Message]:
+        """The messages of a JSON stream, each with the offset behind it."""
+        position = self.start
+        for data in self.messages:
+            position += len(data) + len(SEPARATOR)
+            yield Message(data, offset_of(position))
 
     @property
     def up_to_date(self) -> bool:

@@ -27,7 +27,7 @@ class Reader:
     def __init__(self, folder: Path, service: RunningService) -> None:
         self._folder = folder
         self._service = service
-        self._port = PROGRAM_PORT
+        self._port = str(_free_port())
         self._program: subprocess.Popen[str] | None = None
         self._printed = ""
 
@@ -43,9 +43,10 @@ class Reader:
             case "serves":
                 self._serve(block)
             case "file":
+                self.stop()
                 (self._folder / block.argument).write_text(self._translated(block))
             case "prints":
-                assert self._printed.strip() == self._translated(block).strip(), str(block)
+                assert self._printed.strip() == self._translated(block).strip(), f"{block}\n{self._printed}"
             case "see":
                 assert (ROOT / block.argument).is_file(), str(block)
             case "mermaid":
@@ -88,7 +89,6 @@ class Reader:
     def _serve(self, block: Block) -> None:
         """Start a program and wait until its port answers."""
         self.stop()
-        self._port = str(_free_port())
         self._program = subprocess.Popen(
             [sys.executable, "-c", self._translated(block)],
             env=self._environment(),
@@ -110,7 +110,8 @@ class Reader:
         return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": state}
 
     def stop(self) -> None:
-        """End the program that is serving, if there is one."""
+        """End the program that is serving, if there is one; the next one has a port of its own."""
+        self._port = str(_free_port())
         if self._program is not None:
             self._program.terminate()
             self._program.communicate(timeout=_PATIENCE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -21,11 +20,9 @@ class LocalStorageMaker:
     help = "durable, in a directory of this machine (--data-dir)"
 
     def make(self, argument: str, options: Mapping[str, Any], clock: IReactorTime) -> IStorage:
-        from durable_streams.storage.local import LocalSettings, LocalStorage, RealWorkers
+        from durable_streams.storage.local import LocalSettings, local_storage
 
-        directory = Path(argument or options["data-dir"]).absolute()
-        settings = LocalSettings(hot_bytes=options["hot-bytes"])
-        return LocalStorage(directory, clock, RealWorkers(clock), settings)
+        return local_storage(argument or options["data-dir"], clock, LocalSettings(hot_bytes=options["hot-bytes"]))
 
 
 local = LocalStorageMaker()
