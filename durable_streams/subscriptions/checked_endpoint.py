@@ -147,6 +147,11 @@ class ReceiverEndpoint:
         self._connections.append(connection)
         return connection.wrappedProtocol
 
+    @property
+    def was_flooded(self) -> bool:
+        """Whether a connection was cut because an answer went beyond its limit."""
+        return any(connection.received > LARGEST_ANSWER for connection in self._connections)
+
     def abort(self) -> None:
         """Cut the connection, if there is one."""
         for connection in self._connections:

@@ -19,7 +19,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
-from durable_streams.subscriptions.checked_endpoint import ReceiverEndpoint, addresses_of
+from durable_streams.subscriptions.checked_endpoint import LARGEST_ANSWER, ReceiverEndpoint, addresses_of
 from durable_streams.subscriptions.webhook_url import webhook_target
 
 
@@ -36,6 +36,13 @@ class ReceiverRefused(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(f"the receiver answered {status}")
         self.status = status
+
+
+class AnswerTooLarge(Exception):
+    """The receiver answered more than it may; the rest was not taken."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the receiver answered more than {LARGEST_ANSWER} bytes")
 
 
 class Webhooks:
@@ -66,10 +73,10 @@ class Webhooks:
             return
 
     def send(self, url: str, body: bytes, signature: bytes, seconds: float) -> Deferred[Answer]:
-        """POST a wake. Fails with whatever went wrong, after ``seconds`` at the latest with a ``TimeoutError``."""
+        """POST a wake. Fails with whatever went wrong, and after ``seconds`` at the latest."""
         return Deferred.fromCoroutine(self._send(url, body, signature)).addTimeout(seconds, self._reactor)
 
-    async def _send(self, url: str, body: bytes, signature: bytes) -> Answer:
+    async def _send(self, url: str, wake: bytes, signature: bytes) -> Answer:
         target = webhook_target(url, self._allow_loopback)
         endpoint = ReceiverEndpoint(self._reactor, self._https_policy, url, target)
         headers = Headers(
@@ -81,10 +88,14 @@ class Webhooks:
         )
         agent = Agent.usingEndpointFactory(self._reactor, endpoint)
         try:
-            response = await agent.request(b"POST", url.encode("ascii"), headers, WholeBody(body))
+            response = await agent.request(b"POST", url.encode("ascii"), headers, WholeBody(wake))
             if not 200 <= response.code < 300:
                 raise ReceiverRefused(response.code)
-            return answer_in(await _body_of(response))
+            body = await _body_of(response)
+            # Without a Content-Length an answer that was cut looks whole.
+            if endpoint.was_flooded:
+                raise AnswerTooLarge
+            return answer_in(body)
         finally:
             endpoint.abort()
 

@@ -15,7 +15,7 @@ from durable_streams.subscriptions.errors import WebhookUrlRejected
 LONGEST_URL = 2048
 
 _URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
+    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\])"
     r"(?::(?P<port>[0-9]{1,5}))?(?:[/?][A-Za-z0-9\-._~!$&'()*+,;=:@/?%]*)?",
     re.ASCII,
 )
