@@ -8,7 +8,7 @@ from durable_streams.client.place import Place
 from durable_streams.client.request import Request, StreamRequests
 
 HASTY = 0.1
-"""An empty answer in fewer seconds did not wait; asking again at once would be a busy loop."""
+"""An answer without progress in fewer seconds did not wait; asking again at once would be a busy loop."""
 
 
 class LongPoll:
@@ -28,9 +28,10 @@ class LongPoll:
             return None
         if self._hasty:
             await self._pauses.pause()
-        asked = self._clock.seconds()
+        asked, start = self._clock.seconds(), self._place.offset
         batch = await self._answers.next()
-        self._hasty = not batch.data and self._clock.seconds() - asked < HASTY
+        stands_still = not batch.data and self._place.offset == start
+        self._hasty = stands_still and self._clock.seconds() - asked < HASTY
         if not self._hasty:
             self._pauses.succeeded()
         return batch
