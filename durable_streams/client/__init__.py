@@ -35,22 +35,40 @@ from durable_streams.client.offset_store import (
 )
 from durable_streams.client.producer import Batching, Producer
 from durable_streams.client.producer_batch import ProducerBatch, Receipt
+from durable_streams.client.pull_wake_worker import PullWakeWorker
 from durable_streams.client.reading import Reading
 from durable_streams.client.request_fields import RequestField
 from durable_streams.client.results import Appended, Created, Metadata
 from durable_streams.client.retry import RetryPolicy
+from durable_streams.client.subscription import CreatedSubscription, SubscriptionHandle
+from durable_streams.client.subscription_errors import (
+    AlreadyClaimed,
+    Fenced,
+    NoPendingWork,
+    SubscriptionExists,
+    SubscriptionNotFound,
+    TokenRefused,
+    WebhookUrlRejected,
+)
+from durable_streams.client.subscription_results import PendingStream, SubscribedStream, Subscription
 from durable_streams.client.timeouts import Timeouts
+from durable_streams.client.wake_lease import ClaimedLease, WakeLease
+from durable_streams.client.wake_session import Outcome, WakeSession, Work
 
 __all__ = [
+    "AlreadyClaimed",
     "Appended",
     "BadRequest",
     "Batch",
     "Batching",
+    "ClaimedLease",
     "ClientError",
     "Conflict",
     "ConnectionFailed",
     "Connections",
     "Created",
+    "CreatedSubscription",
+    "Fenced",
     "FileOffsetStore",
     "Forbidden",
     "IOffsetStore",
@@ -60,14 +78,18 @@ __all__ = [
     "LiveMode",
     "MemoryOffsetStore",
     "Metadata",
+    "NoPendingWork",
+    "Outcome",
     "ParseError",
     "PayloadTooLarge",
+    "PendingStream",
     "Problem",
     "Producer",
     "ProducerBatch",
     "ProducerFenced",
     "ProducerSequenceGap",
     "ProducerStopped",
+    "PullWakeWorker",
     "Reading",
     "Receipt",
     "RequestField",
@@ -80,9 +102,19 @@ __all__ = [
     "StreamHandle",
     "StreamNotFound",
     "StreamSeqConflict",
+    "SubscribedStream",
+    "Subscription",
+    "SubscriptionExists",
+    "SubscriptionHandle",
+    "SubscriptionNotFound",
     "TimedOut",
     "Timeouts",
+    "TokenRefused",
     "TooManyRequests",
     "Unauthorized",
     "UnexpectedStatus",
+    "WakeLease",
+    "WakeSession",
+    "WebhookUrlRejected",
+    "Work",
 ]

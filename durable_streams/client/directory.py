@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from durable_streams.client.errors import ParseError
 from durable_streams.client.handle import StreamHandle
 from durable_streams.client.request import Request
+from durable_streams.client.subscription import SubscriptionHandle
 
 LISTING = "__ds/streams"
 
@@ -47,6 +48,10 @@ class StreamDirectory:
     def stream(self, name: str) -> StreamHandle:
         """A handle for the stream ``name``; characters that a URL cannot hold are escaped, ``/`` and ``%`` are kept."""
         return self._handle.sibling(self.root + quote(name, safe="/%~!$&'()*+,;=:@"))
+
+    def subscription(self, subscription_id: str) -> SubscriptionHandle:
+        """A handle for a subscription of this server."""
+        return SubscriptionHandle(self.root, subscription_id, self._handle.requests)
 
     def list(self, prefix: str = "", after: str = "", limit: int = 1000) -> Deferred[Listing]:
         """Streams whose names begin with ``prefix``, in order, from behind ``after`` on.

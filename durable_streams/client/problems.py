@@ -9,6 +9,7 @@ import msgspec
 from durable_streams.client import errors
 from durable_streams.client.errors import Problem, ResponseError
 from durable_streams.client.header_fields import HeaderFields
+from durable_streams.client.subscription_errors import subscription_error_of
 
 EXCERPT = 500
 """Characters of a plain-text refusal that are kept as its detail."""
@@ -31,6 +32,9 @@ def error_of(url: str, status: int, headers: HeaderFields, body: bytes, now: flo
     ``now`` is in seconds since 1970, for Retry-After dates. ``ordered`` says that the request had a Stream-Seq: servers
     without problem details leave the reason of a 409 to be inferred.
     """
+    about_subscription = subscription_error_of(url, status, body)
+    if about_subscription is not None:
+        return about_subscription
     problem = _problem(headers, body)
     if status == 409:
         return _conflict(url, headers, problem, ordered)

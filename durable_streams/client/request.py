@@ -94,6 +94,10 @@ class StreamRequests:
         self.retry = retry
         self.timeouts = timeouts
 
+    def at(self, url: str) -> StreamRequests:
+        """The same for another URL."""
+        return StreamRequests(url, self.treq, self.clock, self.headers, self.params, self.retry, self.timeouts)
+
     def backoff(self) -> Backoff:
         """The patience for one operation."""
         return Backoff(self.retry, self.clock)

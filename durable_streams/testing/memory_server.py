@@ -13,6 +13,10 @@ from durable_streams.client.directory import StreamDirectory
 from durable_streams.client.handle import StreamHandle
 from durable_streams.service import StreamService
 from durable_streams.storage.memory import MemoryStorage
+from durable_streams.subscriptions.errors import WebhookUrlRejected
+from durable_streams.subscriptions.memory_store import MemorySubscriptionStore
+from durable_streams.subscriptions.service import SubscriptionService
+from durable_streams.subscriptions.webhook import Webhooks
 from durable_streams.testing.memory_network import MemoryNetwork
 from durable_streams.web.resource import StreamResource
 from durable_streams.web.settings import HttpSettings
@@ -21,20 +25,28 @@ ROOT = "http://memory.test/v1/stream/"
 
 
 class MemoryServer:
-    """A running server that keeps its streams in memory, and handles that reach it.
+    """A running server that keeps its streams and subscriptions in memory, and handles that reach it.
+
+    ``webhooks`` sends wakes; without, subscriptions by webhook are refused.
 
     With a ``Clock`` (the default) nothing happens by itself: requests are answered at once, and ``advance`` lets time
     pass for live reads, timeouts and retries. With the reactor as ``clock`` everything runs as with real sockets.
     """
 
-    def __init__(self, clock: Any = None, settings: HttpSettings | None = None) -> None:
+    def __init__(
+        self, clock: Any = None, settings: HttpSettings | None = None, webhooks: Webhooks | None = None
+    ) -> None:
         self.clock = clock or _clock_of_today()
         self.service = StreamService(MemoryStorage(self.clock), clock=self.clock)
         self.service.startService()
+        self.subscriptions = SubscriptionService(
+            self.service, MemorySubscriptionStore(), webhooks or _NoWebhooks(self.clock)
+        )
+        self.subscriptions.startService()
         root = Resource()
         version = Resource()
         root.putChild(b"v1", version)
-        version.putChild(b"stream", StreamResource(self.service, settings))
+        version.putChild(b"stream", StreamResource(self.service, settings, self.subscriptions))
         self._site = _QuietSite(root, reactor=self.clock, timeout=None, parsePOSTFormSubmission=False)
         self.network = MemoryNetwork(self.clock, self._site)
 
@@ -77,7 +89,7 @@ class MemoryServer:
     def stop(self) -> Deferred[None]:
         """Stop the service and end every connection."""
         self.refuse()
-        return self.service.stopService()
+        return self.subscriptions.stopService().addCallback(lambda _: self.service.stopService())
 
 
 def _clock_of_today() -> Clock:
@@ -85,6 +97,13 @@ def _clock_of_today() -> Clock:
     clock = Clock()
     clock.advance(1_800_000_000)
     return clock
+
+
+class _NoWebhooks(Webhooks):
+    """From memory nobody can be called."""
+
+    async def check(self, url: str) -> None:
+        raise WebhookUrlRejected(url, "cannot be called by a server in memory")
 
 
 class _QuietSite(Site):
