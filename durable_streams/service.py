@@ -346,9 +346,9 @@ class StreamService(Service):
         """Append bytes; for a JSON stream, one value or an array of messages. ``close`` ends the stream with them."""
         return self.perform_append(Append(path_named(name), data, stream_seq=stream_seq, close=close))
 
-    def append_json(self, name: str, *messages: object) -> Deferred[AppendResult]:
-        """Append Python values as messages of a JSON stream."""
-        return self.append(name, msgspec.json.encode(messages))
+    def append_json(self, name: str, *messages: object, close: bool = False) -> Deferred[AppendResult]:
+        """Append Python values as messages of a JSON stream. ``close`` ends the stream with them."""
+        return self.append(name, msgspec.json.encode(messages), close=close)
 
     def close(self, name: str) -> Deferred[AppendResult]:
         """Close the stream: no append can follow. May be repeated."""

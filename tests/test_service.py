@@ -91,6 +91,14 @@ def test_a_stream_lives_its_life_without_http(service: StreamService) -> None:
         outcome(service.describe("chat"))
 
 
+def test_the_last_messages_come_with_the_end(service: StreamService) -> None:
+    """One command appends them and closes: no reader sees the one without the other."""
+    outcome(service.create("chat", content_type="application/json"))
+    assert outcome(service.append_json("chat", "bye", close=True)).closed
+    assert outcome(service.read("chat")).messages == [b'"bye"']
+    assert outcome(service.read("chat")).at_end
+
+
 def test_names_are_written_as_people_write_them(service: StreamService) -> None:
     """Any text is a name; URLs spell it canonically."""
     outcome(service.create("Übung 1/ß"))
