@@ -7,7 +7,7 @@ from typing import Protocol, cast
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -149,7 +149,7 @@ class StreamServer(Service):
         drained.addTimeout(self._drain_seconds, self.service.clock)
         try:
             await drained
-        except (CancelledError, TimeoutError):
+        except FirstError:
             _log.warn("cutting connections that did not end in {seconds} s", seconds=self._drain_seconds)
         self._abort()
 
