@@ -95,7 +95,7 @@ class Application:
             asked = json.loads(request.content.read())
             prompt = str(asked["prompt"]).strip()
             provider = self._providers[asked["provider"]]
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise BadQuestion("The question must be an object of JSON.") from None
         except KeyError as error:
             raise BadQuestion(f"The question has no such thing as {error}.") from None

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any, NamedTuple
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -148,6 +148,6 @@ def message_in(problem: bytes | str, key: str) -> str:
     """The sentence in ``{"error": {"message": …}}``, which is how both providers tell of errors."""
     try:
         message = str(json.loads(problem)["error"]["message"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return "it did not say why."
     return message.replace(key, "…")
