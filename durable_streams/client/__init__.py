@@ -54,8 +54,10 @@ from durable_streams.client.subscription_results import PendingStream, Subscribe
 from durable_streams.client.timeouts import Timeouts
 from durable_streams.client.wake_lease import ClaimedLease, WakeLease
 from durable_streams.client.wake_session import Outcome, WakeSession, Work
+from durable_streams.client.webhooks import DONE, SignatureRejected, WebhookVerifier, WebhookWake
 
 __all__ = [
+    "DONE",
     "AlreadyClaimed",
     "Appended",
     "BadRequest",
@@ -96,6 +98,7 @@ __all__ = [
     "ResponseError",
     "RetryPolicy",
     "ServerFailure",
+    "SignatureRejected",
     "StreamClosed",
     "StreamDirectory",
     "StreamGone",
@@ -116,5 +119,7 @@ __all__ = [
     "WakeLease",
     "WakeSession",
     "WebhookUrlRejected",
+    "WebhookVerifier",
+    "WebhookWake",
     "Work",
 ]

@@ -325,7 +325,6 @@ class TestSlowness:
         reading.close()
         assert result_of(ended) is None
 
-
     def test_an_answer_at_once_that_gives_an_offset_is_progress(self) -> None:
         """Some servers answer the first long-poll of an empty stream so: there is no reason to pause."""
         server = ScriptedServer([answer(200, tail_at("1")), answer(200, tail_at("2", **CLOSED), b"x")])
