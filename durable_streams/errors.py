@@ -120,6 +120,15 @@ class OffsetBeyondTail(StreamError):
 
 
 @dataclass(eq=False)
+class OffsetTrimmed(StreamError):
+    """A read, or a fork, starts before ``earliest``, where the stream begins now: retention has dropped the rest."""
+
+    path: str
+    position: int
+    earliest: int
+
+
+@dataclass(eq=False)
 class OffsetInsideMessage(StreamError):
     """A read of a JSON stream starts within a message: the offset was not minted by this service."""
 

@@ -54,7 +54,8 @@ class IStorage(Interface):
         """Create a stream, or confirm that it exists as described. May be repeated.
 
         Fails with ``StreamConflict``, ``StreamNotFound`` (the source of a fork), ``ForkSourceGone``,
-        ``ContentTypeMismatch``, ``ForkBeyondTail``, ``ForkSubOffsetBeyond`` or ``InvalidMessages``.
+        ``ContentTypeMismatch``, ``ForkBeyondTail``, ``ForkSubOffsetBeyond``, ``OffsetTrimmed`` (the fork offset) or
+        ``InvalidMessages``.
         """
 
     def append(command: Append) -> Deferred[AppendResult]:
@@ -74,10 +75,13 @@ class IStorage(Interface):
         """What the stream at ``path`` is. Not an access. Fails with ``StreamNotFound`` or ``StreamGone``."""
 
     def read(path: str, position: int | None, limit: int) -> Deferred[Slice]:
-        """Up to ``limit`` stored bytes from ``position`` on; None is the tail. Counts as an access.
+        """Up to ``limit`` stored bytes from ``position`` on; None is the tail, ``EARLIEST`` (see
+        ``protocol.offsets``) is where the stream begins now. Counts as an access.
 
         The slice may end anywhere, also within a message, and may be shorter than ``limit`` though more follows; it is
-        empty only at the tail. Fails with ``StreamNotFound``, ``StreamGone`` or ``OffsetBeyondTail``.
+        empty only at the tail. Fails with ``StreamNotFound``, ``StreamGone``, ``OffsetBeyondTail`` or, where the
+        stream's retention has dropped what was at ``position``, ``OffsetTrimmed``. What is too old is never seen, even
+        when nobody has looked for a while. Forks keep what they have inherited.
         """
 
     def list_streams(prefix: str, after: str, limit: int) -> Deferred[Page]:
@@ -87,7 +91,9 @@ class IStorage(Interface):
         """
 
     def expire() -> Deferred[list[str]]:
-        """Remove the streams that have expired by now. Called from time to time.
+        """Remove the streams that have expired by now, and give back the room of what is too old in others.
+
+        Called from time to time.
 
         Fires with the paths of those that went since the last call, whether removed now or found expired by another
         member.

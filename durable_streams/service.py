@@ -13,7 +13,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from durable_streams.errors import OffsetInsideMessage, StreamError, StreamNotFound
+from durable_streams.errors import OffsetInsideMessage, OffsetTrimmed, StreamError, StreamNotFound
 from durable_streams.interfaces import INotifier, IStorage, IStreamObserver
 from durable_streams.notifier.local import LocalNotifier
 from durable_streams.notifier.observers import StreamObservers
@@ -32,7 +32,7 @@ from durable_streams.protocol.json_messages import (
     end_of_message,
     whole_messages,
 )
-from durable_streams.protocol.offsets import NOW, position_of
+from durable_streams.protocol.offsets import EARLIEST, NOW, position_of, read_position_of
 from durable_streams.protocol.paths import path_named
 from durable_streams.protocol.results import (
     AppendResult,
@@ -41,6 +41,7 @@ from durable_streams.protocol.results import (
     Slice,
     StreamDescription,
 )
+from durable_streams.protocol.retention import Retention
 
 MAX_READ_BYTES = 1024 * 1024
 EXPIRY_INTERVAL = 0.5
@@ -63,6 +64,8 @@ class StreamService(Service):
     ``perform_`` methods and those ending in ``_at`` take checked commands, canonical paths and positions; HTTP uses
     them. All fail with the errors of ``durable_streams.errors`` that ``IStorage`` names.
 
+    ``retention`` is the policy of streams that are created without one of their own; None keeps everything.
+
     Cancelling a Deferred of a command stops the waiting, not the command.
     """
 
@@ -74,6 +77,7 @@ class StreamService(Service):
         notifier: INotifier | None = None,
         clock: IReactorTime | None = None,
         max_read_bytes: int = MAX_READ_BYTES,
+        retention: Retention | None = None,
     ) -> None:
         if clock is None:
             from twisted.internet import reactor
@@ -83,6 +87,7 @@ class StreamService(Service):
         self.notifier: INotifier = notifier or LocalNotifier()
         self.clock = clock
         self.max_read_bytes = max_read_bytes
+        self._default_retention = retention and msgspec.structs.replace(retention, is_default=True)
         self.live_reads: set[LiveRead] = set()
         self.draining = False
         self._observers = StreamObservers()
@@ -168,6 +173,8 @@ class StreamService(Service):
 
     def perform_create(self, command: Create) -> Deferred[CreateResult]:
         """Create a stream or a fork (Sections 5.1 and 4.2)."""
+        if command.retention is None and self._default_retention is not None:
+            command = msgspec.structs.replace(command, retention=self._default_retention)
         fork = command.fork
         if fork is None or not fork.sub_offset:
             return self._perform(self.storage.create, command)
@@ -229,7 +236,9 @@ class StreamService(Service):
         return self.storage.describe(path)
 
     def read_at(self, path: str, position: int | None, limit: int | None = None) -> Deferred[Slice]:
-        """Stored bytes from a position on, None being the tail; of a JSON stream whole messages (Section 5.6).
+        """Stored bytes from a position on; of a JSON stream whole messages (Section 5.6).
+
+        None is the tail, ``EARLIEST`` where the stream begins now.
 
         ``limit`` (default: the service's) may be exceeded by the first message. Besides the errors of
         ``IStorage.read``, fails with ``OffsetInsideMessage``.
@@ -237,11 +246,20 @@ class StreamService(Service):
         if self._opening is not None:
             return self.when_open().addCallback(lambda _: self.read_at(path, position, limit))
         wanted = limit or self.max_read_bytes
-        return self.storage.read(path, position, wanted).addCallback(self._completed, wanted)
+        found: Deferred[Slice] = self.storage.read(path, position, wanted).addCallback(self._completed, wanted)
+        if position != EARLIEST:
+            return found
+
+        def begin_again(failure: Failure) -> Deferred[Slice]:
+            # Where the stream begins has moved on while it was read.
+            failure.trap(OffsetTrimmed)
+            return self.read_at(path, EARLIEST, limit)
+
+        return found.addErrback(begin_again)
 
     def _completed(self, found: Slice, wanted: int) -> Slice | Deferred[Slice]:
         is_json = found.stream.kind is Kind.JSON
-        if found.up_to_date and (found.start == 0 or not is_json or not found.data):
+        if found.up_to_date and (found.start == found.stream.earliest or not is_json or not found.data):
             return found
         if len(found.data) >= wanted and not is_json:
             return found
@@ -249,13 +267,16 @@ class StreamService(Service):
 
     async def _complete(self, found: Slice, wanted: int) -> Slice:
         """Go on where the storage stopped early, as at the seam of a fork; give whole messages of a JSON stream."""
-        found = await self._extended(found, wanted)
-        if found.stream.kind is not Kind.JSON or not found.data:
-            return found
-        if found.start:
-            await self._check_begins_a_message(found)
-        while not (length := whole_messages(found.data)):
-            found = await self._extended(found, 2 * len(found.data))
+        try:
+            found = await self._extended(found, wanted)
+            if found.stream.kind is not Kind.JSON or not found.data:
+                return found
+            if found.start != found.stream.earliest:
+                await self._check_begins_a_message(found)
+            while not (length := whole_messages(found.data)):
+                found = await self._extended(found, 2 * len(found.data))
+        except OffsetTrimmed as trimmed:
+            raise OffsetTrimmed(trimmed.path, found.start, trimmed.earliest) from None
         return found if length == len(found.data) else found._replace(data=found.data[:length])
 
     async def _extended(self, found: Slice, wanted: int) -> Slice:
@@ -316,13 +337,15 @@ class StreamService(Service):
         expires_at: float | None = None,
         closed: bool = False,
         data: bytes = b"",
+        retention: Retention | None = None,
     ) -> Deferred[CreateResult]:
         """Create the stream ``name``, or confirm that it is there with the same configuration.
 
-        ``ttl`` is in seconds, ``expires_at`` in seconds since 1970; give one of them at most.
+        ``ttl`` is in seconds, ``expires_at`` in seconds since 1970; give one of them at most. ``retention`` None is the
+        service's default.
         """
         checked = None if content_type is None else parse_content_type(content_type)
-        return self.perform_create(Create(path_named(name), checked, ttl, expires_at, closed, data))
+        return self.perform_create(Create(path_named(name), checked, ttl, expires_at, closed, data, None, retention))
 
     def fork(
         self,
@@ -334,11 +357,15 @@ class StreamService(Service):
         ttl: int | None = None,
         expires_at: float | None = None,
         data: bytes = b"",
+        retention: Retention | None = None,
     ) -> Deferred[CreateResult]:
-        """Create the stream ``name`` with what ``source`` has up to ``offset`` (None: its tail), without copying."""
+        """Create the stream ``name`` with what ``source`` has up to ``offset`` (None: its tail), without copying.
+
+        ``retention`` limits what is appended to the fork itself; see ``protocol.retention``.
+        """
         position = None if offset is None else position_of(offset)
         request = ForkRequest(path_named(source), position, sub_offset)
-        return self.perform_create(Create(path_named(name), None, ttl, expires_at, False, data, request))
+        return self.perform_create(Create(path_named(name), None, ttl, expires_at, False, data, request, retention))
 
     def append(
         self, name: str, data: bytes, *, stream_seq: str | None = None, close: bool = False
@@ -364,18 +391,19 @@ class StreamService(Service):
 
     def read(self, name: str, offset: str = "-1", limit: int | None = None) -> Deferred[Slice]:
         """What follows ``offset``: up to ``limit`` bytes. Read on from the slice's ``next_offset``."""
-        return self.read_at(path_named(name), _position(offset), limit)
+        return self.read_at(path_named(name), read_position_of(offset), limit)
 
     def read_live(self, name: str, offset: str = NOW, timeout: float | None = None) -> Deferred[Slice]:
         """As ``read``, but wait at the tail, up to ``timeout`` seconds, for bytes or the end."""
-        return self.read_live_at(path_named(name), _position(offset), timeout)
+        return self.read_live_at(path_named(name), read_position_of(offset), timeout)
 
     async def follow(self, name: str, offset: str = "-1") -> AsyncIterator[Slice]:
         """All that follows ``offset``, and all that comes, until the stream is closed or the service stops.
 
-        Never yields an empty slice. Raises ``StreamNotFound`` or ``StreamGone`` when the stream is deleted.
+        Never yields an empty slice. Raises ``StreamNotFound`` or ``StreamGone`` when the stream is deleted, and
+        ``OffsetTrimmed`` when retention drops what was not yielded yet: go on from its ``earliest``, if that will do.
         """
-        path, position = path_named(name), _position(offset)
+        path, position = path_named(name), read_position_of(offset)
         while True:
             found = await self.read_live_at(path, position, None)
             if found.data:
@@ -387,7 +415,3 @@ class StreamService(Service):
     def list_streams(self, prefix: str = "", after: str = "", limit: int = 1000) -> Deferred[Page]:
         """Streams whose names begin with ``prefix``, in order, from behind the name ``after`` on."""
         return self.storage.list_streams(path_named(prefix), path_named(after), limit)
-
-
-def _position(offset: str) -> int | None:
-    return None if offset == NOW else position_of(offset)

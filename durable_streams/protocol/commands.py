@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from durable_streams.protocol.producers import ProducerClaim
+from durable_streams.protocol.retention import Retention
 
 
 class ResolvedSubOffset(Struct, frozen=True):
@@ -31,7 +32,8 @@ class Create(Struct, frozen=True):
     """Create the stream at ``path``, or confirm that it is there as described (Section 5.1).
 
     ``content_type`` None is the default, or the source's for a fork. ``ttl`` is in seconds, ``expires_at`` in seconds
-    since 1970; at most one of them is given. ``body`` is the first content, as a client sends it.
+    since 1970; at most one of them is given. ``body`` is the first content, as a client sends it. ``retention`` None
+    keeps everything.
     """
 
     path: str
@@ -41,6 +43,7 @@ class Create(Struct, frozen=True):
     closed: bool = False
     body: bytes = b""
     fork: ForkRequest | None = None
+    retention: Retention | None = None
 
 
 class Append(Struct, frozen=True):

@@ -7,6 +7,7 @@ from durable_streams.errors import (
     ForkBeyondTail,
     ForkSourceGone,
     ForkSubOffsetBeyond,
+    OffsetTrimmed,
     StreamConflict,
     StreamNotFound,
 )
@@ -15,6 +16,7 @@ from durable_streams.protocol.commands import Create, ForkRequest
 from durable_streams.protocol.content_types import Kind, kind_of, media_type
 from durable_streams.protocol.events import ForkPoint, StreamCreated
 from durable_streams.protocol.json_messages import stored_form
+from durable_streams.protocol.retention import LIMIT_FIELDS, NO_LIMITS
 from durable_streams.protocol.stream import Stream
 
 
@@ -34,6 +36,7 @@ def confirm_existing(existing: Stream, source: Stream | None, command: Create) -
         differing.append("Stream-Closed")
     if not _same_fork(existing, source, command.fork):
         differing.append("Stream-Forked-From")
+    differing.extend(_differing_limits(existing, command))
     if differing:
         raise StreamConflict(command.path, tuple(differing))
 
@@ -50,6 +53,17 @@ def _same_expiry(existing: Stream, command: Create) -> bool:
     return (existing.ttl, existing.expires_at) == (command.ttl, command.expires_at)
 
 
+def _differing_limits(existing: Stream, command: Create) -> list[str]:
+    """Who names no limit asks for the default: today's, or the one of the day when the stream was created."""
+    kept, asked = existing.retention or NO_LIMITS, command.retention or NO_LIMITS
+    if (asked is NO_LIMITS or asked.is_default) and (kept.is_default or command.fork is not None):
+        return []
+    if asked.is_default:
+        asked = NO_LIMITS
+    pairs = zip(LIMIT_FIELDS, kept.limits, asked.limits, strict=True)
+    return [field for field, limit, other in pairs if limit != other]
+
+
 def _same_fork(existing: Stream, source: Stream | None, request: ForkRequest | None) -> bool:
     point = existing.fork
     if request is None or point is None:
@@ -64,20 +78,35 @@ def _same_fork(existing: Stream, source: Stream | None, request: ForkRequest | N
 def decide_create(command: Create, source: Stream | None, stream_id: int, at: float) -> StreamCreated:
     """The event that creates a stream at a path that is free; ``source`` is what the command forks, if it exists.
 
-    Raises ``StreamNotFound``, ``ForkSourceGone``, ``ContentTypeMismatch``, ``ForkBeyondTail``, ``ForkSubOffsetBeyond``
-    for forks, ``InvalidMessages`` for the body.
+    Raises ``StreamNotFound``, ``ForkSourceGone``, ``ContentTypeMismatch``, ``ForkBeyondTail``, ``ForkSubOffsetBeyond``,
+    ``OffsetTrimmed`` for forks, ``InvalidMessages`` for the body.
     """
     fork = None
+    earliest = 0
     ttl, expires_at = command.ttl, command.expires_at
     content_type = command.content_type or content_types.DEFAULT
     if command.fork is not None:
         source = _forkable(command, source)
         content_type = source.content_type
-        fork = _fork_point(command.fork, source)
+        earliest = source.earliest_at(at)
+        fork = _fork_point(command.fork, source, earliest)
+        earliest = min(earliest, fork.position)
         if ttl is None and expires_at is None:
             ttl, expires_at = source.ttl, source.expires_at
     data = stored_form(command.body) if command.body and kind_of(content_type) is Kind.JSON else command.body
-    return StreamCreated(stream_id, at, command.path, content_type, ttl, expires_at, fork, data, command.closed)
+    return StreamCreated(
+        stream_id,
+        at,
+        command.path,
+        content_type,
+        ttl,
+        expires_at,
+        fork,
+        data,
+        command.closed,
+        command.retention,
+        earliest,
+    )
 
 
 def _forkable(command: Create, source: Stream | None) -> Stream:
@@ -91,10 +120,13 @@ def _forkable(command: Create, source: Stream | None) -> Stream:
     return source
 
 
-def _fork_point(request: ForkRequest, source: Stream) -> ForkPoint:
+def _fork_point(request: ForkRequest, source: Stream, earliest: int) -> ForkPoint:
     anchor = source.tail if request.position is None else request.position
     if anchor > source.tail:
         raise ForkBeyondTail(source.path, anchor, source.tail)
+    # A fork at the very beginning inherits nothing, whatever its source has dropped.
+    if anchor < earliest and (anchor or request.sub_offset):
+        raise OffsetTrimmed(source.path, anchor, earliest)
     position = anchor + _sub_offset_length(request, source)
     if position > source.tail:
         raise ForkSubOffsetBeyond(source.path, request.sub_offset)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from durable_streams.protocol.producers import ProducerClaim
+from durable_streams.protocol.retention import Retention
 
 
 class ForkPoint(Struct, frozen=True, array_like=True):
@@ -25,6 +26,8 @@ class ForkPoint(Struct, frozen=True, array_like=True):
 
 
 class StreamCreated(Struct, frozen=True, array_like=True, tag=1):
+    """``earliest`` is where what a fork inherits begins."""
+
     stream_id: int
     at: float
     path: str
@@ -34,6 +37,8 @@ class StreamCreated(Struct, frozen=True, array_like=True, tag=1):
     fork: ForkPoint | None
     data: bytes
     closed: bool
+    retention: Retention | None = None
+    earliest: int = 0
 
 
 class Appended(Struct, frozen=True, array_like=True, tag=2):
@@ -62,4 +67,12 @@ class StreamAccessed(Struct, frozen=True, array_like=True, tag=4):
     at: float
 
 
-Event = StreamCreated | Appended | StreamDeleted | StreamAccessed
+class Trimmed(Struct, frozen=True, array_like=True, tag=5):
+    """What lies before ``earliest`` was too old. What goes because of other limits follows from ``Appended``."""
+
+    stream_id: int
+    at: float
+    earliest: int
+
+
+Event = StreamCreated | Appended | StreamDeleted | StreamAccessed | Trimmed

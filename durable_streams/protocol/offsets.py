@@ -13,12 +13,22 @@ from durable_streams.errors import MalformedField
 BEGINNING = "-1"
 NOW = "now"
 
+EARLIEST = -1
+"""In place of a position to read from: wherever the stream begins now."""
+
 _TOKEN = re.compile(r"0{16}_([0-9]{16})", re.ASCII)
 
 
 def offset_of(position: int) -> str:
     """The token of a position."""
     return f"0000000000000000_{position:016d}"
+
+
+def read_position_of(offset: str) -> int | None:
+    """Where a read begins: ``EARLIEST`` for ``-1``, None for ``now``, else the position. Raises ``MalformedField``."""
+    if offset == BEGINNING:
+        return EARLIEST
+    return None if offset == NOW else position_of(offset)
 
 
 def position_of(offset: str, field: str = "offset") -> int:

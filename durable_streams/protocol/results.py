@@ -9,11 +9,15 @@ from durable_streams.protocol.content_types import Kind
 from durable_streams.protocol.json_messages import SEPARATOR, messages_of
 from durable_streams.protocol.offsets import offset_of
 from durable_streams.protocol.producers import ProducerState
+from durable_streams.protocol.retention import Retention
 from durable_streams.protocol.stream import Stream
 
 
 class StreamDescription(NamedTuple):
-    """A stream's configuration and state. ``stream_id`` is never reused, not even for the same path."""
+    """A stream's configuration and state. ``stream_id`` is never reused, not even for the same path.
+
+    ``earliest`` is where the stream begins now: what was before it is gone (see ``retention``).
+    """
 
     path: str
     stream_id: int
@@ -24,6 +28,13 @@ class StreamDescription(NamedTuple):
     ttl: int | None
     expires_at: float | None
     created_at: float
+    earliest: int = 0
+    retention: Retention | None = None
+
+    @property
+    def earliest_offset(self) -> str:
+        """The offset of the first byte that is left."""
+        return offset_of(self.earliest)
 
 
 class CreateResult(NamedTuple):
@@ -104,8 +115,8 @@ class Page(NamedTuple):
     more: bool
 
 
-def describe(stream: Stream) -> StreamDescription:
-    """The public description of a stream's state."""
+def describe(stream: Stream, now: float) -> StreamDescription:
+    """The public description of a stream's state at that time."""
     return StreamDescription(
         stream.path,
         stream.stream_id,
@@ -116,4 +127,6 @@ def describe(stream: Stream) -> StreamDescription:
         stream.ttl,
         stream.expires_at,
         stream.created_at,
+        stream.earliest_at(now),
+        stream.retention,
     )

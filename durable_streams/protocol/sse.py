@@ -45,6 +45,12 @@ def control_event(position: int, cursor: int, up_to_date: bool, closed: bool) ->
     return b"event: control\ndata:%b\n\n" % msgspec.json.encode(control)
 
 
+def trimmed_event(position: int, earliest: int) -> bytes:
+    """The last ``control`` event for a reader whose ``position`` is no longer retained: it has missed something."""
+    control = {"streamNextOffset": offset_of(position), "streamEarliestOffset": offset_of(earliest)}
+    return b"event: control\ndata:%b\n\n" % msgspec.json.encode(control)
+
+
 def whole_characters(text: bytes) -> int:
     """The length of the part of ``text`` that does not end within a UTF-8 character."""
     incomplete = _INCOMPLETE.search(text, max(0, len(text) - 3))

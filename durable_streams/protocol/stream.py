@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from durable_streams.protocol.content_types import Kind, kind_of
-from durable_streams.protocol.events import Appended, ForkPoint, StreamCreated
+from durable_streams.protocol.events import Appended, ForkPoint, StreamCreated, Trimmed
 from durable_streams.protocol.expiry import deadline
 from durable_streams.protocol.producers import ProducerClaim, ProducerState
+from durable_streams.protocol.retention import Boundaries, Retention
 
 
 class Stream:
@@ -13,18 +14,24 @@ class Stream:
 
     ``tail`` is the position after the last byte. ``forks`` counts the forks that need this stream's bytes (Section 2,
     "Reference Count"). ``closed_by`` is the producer's claim of the append that closed it, if it had one.
+
+    ``earliest`` is where the stream begins now. ``boundaries`` is there when the stream has a retention policy.
+    ``lent`` spans what its forks have inherited: those bytes are needed, whatever the stream itself has dropped.
     """
 
     __slots__ = (
         "accessed_at",
+        "boundaries",
         "closed",
         "closed_by",
         "content_type",
         "created_at",
+        "earliest",
         "expires_at",
         "fork",
         "forks",
         "kind",
+        "lent",
         "path",
         "producers",
         "soft_deleted",
@@ -50,6 +57,9 @@ class Stream:
     producers: dict[str, ProducerState]
     forks: int
     soft_deleted: bool
+    earliest: int
+    lent: tuple[int, int] | None
+    boundaries: Boundaries | None
 
     def __init__(self, created: StreamCreated) -> None:
         self.stream_id = created.stream_id
@@ -67,6 +77,12 @@ class Stream:
         self.producers = {}
         self.forks = 0
         self.soft_deleted = False
+        self.earliest = created.earliest
+        self.lent = None
+        self.boundaries = None
+        if created.retention is not None:
+            self.boundaries = Boundaries(created.retention, self.kind, self.beginning)
+            self._note(self.beginning, created.data, created.at)
 
     @property
     def beginning(self) -> int:
@@ -82,7 +98,53 @@ class Stream:
         end = self.deadline
         return end is not None and now >= end
 
+    @property
+    def retention(self) -> Retention | None:
+        """Its policy; None keeps everything."""
+        return None if self.boundaries is None else self.boundaries.policy
+
+    def earliest_at(self, now: float) -> int:
+        """Where the stream begins at that time, when all that is too old by then is gone."""
+        boundaries = self.boundaries
+        return self.earliest if boundaries is None else self._begins_at(boundaries.earliest_at(now))
+
+    def _begins_at(self, own: int) -> int:
+        """Where the stream begins when its own messages begin at ``own``: what it inherited goes before they do."""
+        return self.earliest if own == self.beginning else own
+
+    def needed(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The parts of a range of its own bytes that the stream or its forks need, in order."""
+        low, high = self.lent or (stop, stop)
+        spans = [(low, min(high, self.earliest)), (self.earliest, stop)]
+        return [(max(low, start), min(high, stop)) for low, high in spans if max(low, start) < min(high, stop)]
+
+    def lend(self, fork: StreamCreated) -> None:
+        """Count a fork of this stream, and keep what it inherits."""
+        self.forks += 1
+        assert fork.fork is not None
+        if fork.earliest < fork.fork.position:
+            low, high = self.lent or (fork.earliest, fork.fork.position)
+            self.lent = (min(low, fork.earliest), max(high, fork.fork.position))
+
+    def release(self) -> None:
+        """A fork of this stream is gone. What was lent is needed until the last one is."""
+        self.forks -= 1
+        if not self.forks:
+            self.lent = None
+
+    def apply_trim(self, event: Trimmed) -> None:
+        if self.boundaries is not None:
+            self.boundaries.drop_before(event.earliest)
+            self.earliest = max(self.earliest, event.earliest)
+
+    def _note(self, start: int, data: bytes, at: float) -> None:
+        if data and self.boundaries is not None:
+            self.boundaries.append(start, data, at)
+            self.earliest = self._begins_at(self.boundaries.start)
+
     def apply_append(self, event: Appended) -> None:
+        if self.boundaries is not None:
+            self._note(event.start, event.data, event.at)
         self.tail = event.start + len(event.data)
         self.accessed_at = event.at
         if event.stream_seq is not None:

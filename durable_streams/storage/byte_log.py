@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 
 CHUNK = 64 * 1024
 
@@ -67,7 +67,9 @@ class ByteLog:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def drop_before(self, position: int) -> None:
-        """Forget what lies below ``position``; memory comes back by whole chunks."""
+        """Forget what lies below ``position``; of what was joined already, memory comes back by whole chunks."""
+        if position <= self.start:
+            return
         if position >= self.end:
             self._chunks.clear()
             self._starts.clear()
@@ -77,5 +79,13 @@ class ByteLog:
         count = max(0, bisect_right(self._starts, position) - 1)
         if position >= self._open_start:
             count = len(self._chunks)
+            del self._open[: position - self._open_start]
+            self._open_start = position
         del self._chunks[:count], self._starts[:count]
-        self.start = max(self.start, position)
+        self.start = position
+
+    def drop_within(self, position: int, stop: int) -> None:
+        """Forget whole chunks between ``position`` and ``stop``, which nobody will read again."""
+        first = bisect_left(self._starts, position)
+        last = max(first, bisect_right(self._starts, stop) - 1)
+        del self._chunks[first:last], self._starts[first:last]

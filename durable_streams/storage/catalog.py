@@ -10,6 +10,7 @@ from durable_streams.protocol.events import (
     StreamAccessed,
     StreamCreated,
     StreamDeleted,
+    Trimmed,
 )
 from durable_streams.protocol.stream import Stream
 
@@ -48,13 +49,15 @@ class Catalog:
                 return list(self._apply_deletion(self.by_id[event.stream_id]))
             case StreamAccessed():
                 self.by_id[event.stream_id].accessed_at = event.at
+            case Trimmed():
+                self.by_id[event.stream_id].apply_trim(event)
         return []
 
     def _apply_creation(self, event: StreamCreated) -> None:
         stream = Stream(event)
         self.add(stream)
         if stream.fork is not None:
-            self.by_id[stream.fork.source_id].forks += 1
+            self.by_id[stream.fork.source_id].lend(event)
 
     def _apply_deletion(self, stream: Stream) -> Iterator[Stream]:
         """Delete a stream, and the soft-deleted sources that no other fork needs (Section 4.2)."""
@@ -67,6 +70,6 @@ class Catalog:
             if stream.fork is None:
                 return
             stream = self.by_id[stream.fork.source_id]
-            stream.forks -= 1
+            stream.release()
             if stream.forks or not stream.soft_deleted:
                 return

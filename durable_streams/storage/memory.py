@@ -9,7 +9,6 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from durable_streams.errors import (
-    OffsetBeyondTail,
     StreamError,
     StreamGone,
     StreamNotFound,
@@ -18,7 +17,8 @@ from durable_streams.interfaces import IStorage
 from durable_streams.protocol.appending import decide_append
 from durable_streams.protocol.commands import Append, Create, Delete
 from durable_streams.protocol.creation import confirm_existing, decide_create
-from durable_streams.protocol.events import Appended, StreamCreated, StreamDeleted
+from durable_streams.protocol.events import Appended, StreamCreated, StreamDeleted, Trimmed
+from durable_streams.protocol.reading import start_of
 from durable_streams.protocol.results import (
     AppendResult,
     CreateResult,
@@ -32,6 +32,7 @@ from durable_streams.storage.byte_log import ByteLog
 from durable_streams.storage.catalog import Catalog
 from durable_streams.storage.expiry_queue import ExpiryQueue
 from durable_streams.storage.stream_ids import StreamIds
+from durable_streams.storage.trim_queue import TrimQueue
 
 
 @implementer(IStorage)
@@ -45,6 +46,7 @@ class MemoryStorage:
         self._catalog = Catalog()
         self._logs: dict[int, ByteLog] = {}
         self._expiry = ExpiryQueue()
+        self._trims = TrimQueue()
         self._ids = StreamIds()
         self._expired: list[str] = []
 
@@ -63,10 +65,10 @@ class MemoryStorage:
             source = self._lookup(command.fork.source) if command.fork else None
             if existing is not None:
                 confirm_existing(existing, source, command)
-                return succeed(CreateResult(describe(existing), False))
+                return succeed(CreateResult(describe(existing, self._clock.seconds()), False))
             now = self._clock.seconds()
             event = decide_create(command, source, self._ids.next(now), now)
-            return succeed(CreateResult(describe(self._create(event)), True))
+            return succeed(CreateResult(describe(self._create(event), now), True))
         except StreamError as refusal:
             return fail(refusal)
 
@@ -76,6 +78,8 @@ class MemoryStorage:
         log = self._logs[stream.stream_id] = ByteLog(stream.beginning)
         log.append(event.data)
         self._expiry.add(stream)
+        if stream.boundaries is not None:
+            self._drop_trimmed(stream)
         return stream
 
     def append(self, command: Append) -> Deferred[AppendResult]:
@@ -94,6 +98,18 @@ class MemoryStorage:
         self._catalog.apply(event)
         if event.data:
             self._logs[event.stream_id].append(event.data)
+            stream = self._catalog.by_id[event.stream_id]
+            if stream.boundaries is not None:
+                self._drop_trimmed(stream)
+
+    def _drop_trimmed(self, stream: Stream) -> None:
+        """Give back the memory of what neither the stream nor a fork needs."""
+        self._trims.add(stream)
+        log = self._logs[stream.stream_id]
+        low, high = stream.lent or (stream.earliest, stream.earliest)
+        log.drop_before(min(low, stream.earliest))
+        if high < stream.earliest:
+            log.drop_within(high, stream.earliest)
 
     def delete(self, command: Delete) -> Deferred[None]:
         try:
@@ -105,23 +121,24 @@ class MemoryStorage:
     def _delete(self, stream: Stream) -> None:
         for removed in self._catalog.apply(StreamDeleted(stream.stream_id, self._clock.seconds())):
             del self._logs[removed.stream_id]
+            if removed.fork is not None and (source := self._catalog.by_id.get(removed.fork.source_id)) is not None:
+                self._drop_trimmed(source)
 
     def describe(self, path: str) -> Deferred[StreamDescription]:
         try:
-            return succeed(describe(self._stream(path)))
+            return succeed(describe(self._stream(path), self._clock.seconds()))
         except StreamError as refusal:
             return fail(refusal)
 
     def read(self, path: str, position: int | None, limit: int) -> Deferred[Slice]:
         try:
             stream = self._stream(path)
-            start = stream.tail if position is None else position
-            if start > stream.tail:
-                raise OffsetBeyondTail(path, start, stream.tail)
+            seen = describe(stream, self._clock.seconds())
+            start = start_of(seen, position)
         except StreamError as refusal:
             return fail(refusal)
         stream.accessed_at = self._clock.seconds()
-        return succeed(Slice(describe(stream), start, self._bytes(stream, start, limit)))
+        return succeed(Slice(seen, start, self._bytes(stream, start, limit)))
 
     def _bytes(self, stream: Stream, start: int, limit: int) -> bytes:
         """Bytes of the stream, or of the source from which a fork inherits them."""
@@ -139,10 +156,18 @@ class MemoryStorage:
             if path > after and path.startswith(prefix) and not stream.soft_deleted and not stream.has_expired(now)
         )
         found = nsmallest(limit + 1, paths)
-        return succeed(Page([describe(self._catalog.by_path[path]) for path in found[:limit]], len(found) > limit))
+        streams = [describe(self._catalog.by_path[path], now) for path in found[:limit]]
+        return succeed(Page(streams, len(found) > limit))
 
     def expire(self) -> Deferred[list[str]]:
+        self._trim()
         return succeed(self._expire())
+
+    def _trim(self) -> None:
+        now = self._clock.seconds()
+        for stream in self._trims.overdue(now, self._catalog.by_id):
+            self._catalog.apply(Trimmed(stream.stream_id, now, stream.earliest_at(now)))
+            self._drop_trimmed(stream)
 
     def _expire(self) -> list[str]:
         for stream in self._expiry.expired(self._clock.seconds(), self._catalog.by_id):

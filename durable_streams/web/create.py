@@ -9,6 +9,7 @@ from durable_streams.protocol.integers import parse_integer
 from durable_streams.protocol.offsets import offset_of, position_of
 from durable_streams.protocol.paths import canonical_path
 from durable_streams.protocol.results import CreateResult
+from durable_streams.protocol.retention import LIMIT_FIELDS, Retention
 from durable_streams.web.fields import Headers, content_type_in, says_closed, text_of
 from durable_streams.web.request import HeaderList, Request, Response
 from durable_streams.web.target import Target
@@ -26,6 +27,7 @@ def create_command(request: Request, target: Target) -> Create:
         says_closed(headers),
         request.body,
         _fork_in(headers, target),
+        _retention_in(headers),
     )
 
 
@@ -37,6 +39,18 @@ def _expiry_in(headers: Headers) -> tuple[int | None, float | None]:
     if ttl is not None:
         return parse_ttl(text_of(ttl)), None
     return None, None if expires_at is None else parse_expires_at(text_of(expires_at))
+
+
+def _retention_in(headers: Headers) -> Retention | None:
+    max_age, max_messages, max_bytes = (_limit_in(headers, field) for field in LIMIT_FIELDS)
+    if max_age is None and max_messages is None and max_bytes is None:
+        return None
+    return Retention(max_age, max_messages, max_bytes)
+
+
+def _limit_in(headers: Headers, field: str) -> int | None:
+    value = headers.get(field.lower().encode())
+    return None if value is None else parse_integer(text_of(value), field)
 
 
 def _fork_in(headers: Headers, target: Target) -> ForkRequest | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from durable_streams.protocol.expiry import format_expires_at
 from durable_streams.protocol.offsets import offset_of
 from durable_streams.protocol.results import StreamDescription
+from durable_streams.protocol.retention import LIMIT_FIELDS
 from durable_streams.web.problems import NO_STORE
 from durable_streams.web.request import HeaderList, Response
 
@@ -14,12 +15,17 @@ def described_response(stream: StreamDescription) -> Response:
     headers: HeaderList = [
         (b"Content-Type", stream.content_type.encode("latin-1")),
         (b"Stream-Next-Offset", offset_of(stream.tail).encode()),
+        (b"Stream-Earliest-Offset", offset_of(stream.earliest).encode()),
         NO_STORE,
     ]
     if stream.ttl is not None:
         headers.append((b"Stream-TTL", b"%d" % stream.ttl))
     if stream.expires_at is not None:
         headers.append((b"Stream-Expires-At", format_expires_at(stream.expires_at).encode()))
+    if stream.retention is not None:
+        for field, limit in zip(LIMIT_FIELDS, stream.retention.limits, strict=True):
+            if limit is not None:
+                headers.append((field.encode(), b"%d" % limit))
     if stream.closed:
         headers.append((b"Stream-Closed", b"true"))
     return Response(200, headers)

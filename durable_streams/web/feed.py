@@ -10,11 +10,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from durable_streams.errors import StreamError
+from durable_streams.errors import OffsetTrimmed, StreamError
 from durable_streams.protocol.content_types import Kind
 from durable_streams.protocol.cursors import current_interval, next_cursor
 from durable_streams.protocol.results import Slice
-from durable_streams.protocol.sse import KEEP_ALIVE, control_event, data_event, whole_characters
+from durable_streams.protocol.sse import KEEP_ALIVE, control_event, data_event, trimmed_event, whole_characters
 from durable_streams.service import StreamService
 from durable_streams.web.request import Frame, Sink
 from durable_streams.web.settings import HttpSettings
@@ -46,6 +46,10 @@ def _whole_text(found: Slice) -> bytes:
     whole = found.data[: whole_characters(found.data)]
     # A page that is smaller than its character cannot wait for the rest of it: nobody would ever get on.
     return whole if whole or found.up_to_date else found.data
+
+
+def _trimmed_frame(trimmed: OffsetTrimmed) -> Frame:
+    return Frame(trimmed_event(trimmed.position, trimmed.earliest))
 
 
 class SseReader:
@@ -126,7 +130,9 @@ class SseReader:
             self._catch_up()
 
     def _failed(self, failure: Failure) -> bool:
-        if not self._ended and not failure.check(StreamError):
+        if isinstance(failure.value, OffsetTrimmed):
+            self.tell_trimmed(_trimmed_frame(failure.value))
+        elif not self._ended and not failure.check(StreamError):
             _log.failure("a live reader of {path} failed", failure=failure, path=self._path)
         return True
 
@@ -149,6 +155,11 @@ class SseReader:
                 self.go_in_step(self._feeds.feed(self._path, self._stream_id, self.position))
                 break
         return False
+
+    def tell_trimmed(self, frame: Frame) -> None:
+        """Send the last frame of a reader that has fallen behind what is retained."""
+        if not self._ended and self._sink is not None:
+            self._sink.send(frame)
 
     def deliver(self, frame: Frame, position: int) -> None:
         """Send a frame, after which the client is at ``position``."""
@@ -229,7 +240,11 @@ class Feed:
         self._close()
 
     def _failed(self, failure: Failure) -> bool:
-        if self._readers and not failure.check(StreamError):
+        if isinstance(failure.value, OffsetTrimmed):
+            frame = _trimmed_frame(failure.value)
+            for reader in list(self._readers):
+                reader.tell_trimmed(frame)
+        elif self._readers and not failure.check(StreamError):
             _log.failure("live delivery of {path} failed", failure=failure, path=self.path)
         return True
 

@@ -19,7 +19,7 @@ class Problem(Exception):
     """A refusal that exists in HTTP only.
 
     ``code`` is a stable word for programs, ``detail`` one sentence for people, ``field`` the header or parameter at
-    fault.
+    fault, ``members`` what else the body tells programs.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Problem(Exception):
         detail: str,
         field: str | None = None,
         headers: HeaderList | None = None,
+        members: dict[str, str] | None = None,
     ) -> None:
         super().__init__(status, code, title, detail, field)
         self.status = status
@@ -38,6 +39,7 @@ class Problem(Exception):
         self.detail = detail
         self.field = field
         self.headers = headers or []
+        self.members = members or {}
 
     def response(self) -> Response:
         members: dict[str, str | int] = {
@@ -45,6 +47,7 @@ class Problem(Exception):
             "status": self.status,
             "code": self.code,
             "detail": self.detail,
+            **self.members,
         }
         if self.field is not None:
             members["field"] = self.field
@@ -171,6 +174,19 @@ def _gap(error: errors.ProducerSequenceGap) -> Problem:
     )
 
 
+def _trimmed(error: errors.OffsetTrimmed) -> Problem:
+    earliest = offset_of(error.earliest)
+    return Problem(
+        410,
+        "OFFSET_TRIMMED",
+        "Offset is no longer retained",
+        f"The stream at {error.path} begins at {earliest} now; what was before it was dropped.",
+        "offset",
+        [(b"Stream-Earliest-Offset", earliest.encode())],
+        {"earliestOffset": earliest},
+    )
+
+
 def _unavailable(error: errors.StorageUnavailable) -> Problem:
     return Problem(
         503,
@@ -215,6 +231,7 @@ _PROBLEMS: dict[type, Callable[[Any], Problem]] = {
     errors.ProducerSequenceGap: _gap,
     errors.ProducerEpochStart: lambda e: bad_request("Producer-Seq", "must be 0 at the beginning of a new epoch"),
     errors.OffsetBeyondTail: lambda e: bad_request("offset", f"lies beyond the stream's tail {offset_of(e.tail)}"),
+    errors.OffsetTrimmed: _trimmed,
     errors.OffsetInsideMessage: lambda e: bad_request("offset", "must be an offset returned by this service"),
     errors.ForkSourceGone: lambda e: Problem(
         409, "FORK_SOURCE_GONE", "Fork source is deleted", f"The stream at {e.path} was deleted.", "Stream-Forked-From"

@@ -12,7 +12,7 @@ from durable_streams.protocol.content_types import Kind
 from durable_streams.protocol.cursors import next_cursor, parse_cursor
 from durable_streams.protocol.etags import etag, matches
 from durable_streams.protocol.json_messages import array_of
-from durable_streams.protocol.offsets import NOW, offset_of, position_of
+from durable_streams.protocol.offsets import EARLIEST, offset_of, read_position_of
 from durable_streams.protocol.results import Slice
 from durable_streams.web.fields import query_of, text_of
 from durable_streams.web.problems import NO_STORE
@@ -40,7 +40,10 @@ _MODES = {"long-poll": Mode.LONG_POLL, "true": Mode.LONG_POLL, "1": Mode.LONG_PO
 
 
 class Query(NamedTuple):
-    """What a GET asks for. ``position`` None is the tail (``offset=now``); ``timeout`` is in seconds."""
+    """What a GET asks for. ``timeout`` is in seconds.
+
+    ``position`` None is the tail (``offset=now``), ``EARLIEST`` wherever the stream begins (``offset=-1``).
+    """
 
     mode: Mode
     position: int | None
@@ -48,7 +51,7 @@ class Query(NamedTuple):
     timeout: float | None
 
 
-_WHOLE = Query(Mode.CATCH_UP, 0, None, None)
+_WHOLE = Query(Mode.CATCH_UP, EARLIEST, None, None)
 
 
 def query_in(request: Request) -> Query:
@@ -64,7 +67,7 @@ def query_in(request: Request) -> Query:
     offset = given.get("offset")
     if offset is None and mode is not Mode.CATCH_UP:
         raise MalformedField("offset", "must be given with live")
-    position = 0 if offset is None else None if offset == NOW else position_of(offset)
+    position = EARLIEST if offset is None else read_position_of(offset)
     return Query(mode, position, parse_cursor(given.get("cursor")), _timeout_in(given))
 
 
@@ -84,10 +87,10 @@ class ReadResponses:
         self._scope = settings.cache_scope
         self._shared_for_a_moment = [_ONE_SECOND_IN_NGINX] if settings.cache_scope == "public" else []
 
-    def caught_up(self, found: Slice, request: Request, now: float) -> Response:
+    def caught_up(self, found: Slice, request: Request, query: Query, now: float) -> Response:
         """200 with what was found, or 304 when the client has it already."""
         tag = _tag_of(found)
-        headers = self._headers(found, now)
+        headers = self._headers(found, query, now)
         headers.append((b"ETag", tag.encode()))
         condition = request.headers.get(b"if-none-match")
         if condition is not None and matches(text_of(condition), tag):
@@ -107,13 +110,13 @@ class ReadResponses:
             headers = [*self._shared_for_a_moment, _next_offset(found), _UP_TO_DATE, NO_STORE]
             headers.append(_CLOSED if found.at_end else _cursor(query, now))
             return Response(204, headers)
-        headers = self._headers(found, now)
+        headers = self._headers(found, query, now)
         headers.append((b"ETag", _tag_of(found).encode()))
         headers.append(_cursor(query, now))
         return Response(200, headers, _body_of(found))
 
-    def _headers(self, found: Slice, now: float) -> HeaderList:
-        headers = [_content_type(found), _next_offset(found), self._cache_control(found, now)]
+    def _headers(self, found: Slice, query: Query, now: float) -> HeaderList:
+        headers = [_content_type(found), _next_offset(found), self._cache_control(found, query, now)]
         if not found.data:
             headers = [*self._shared_for_a_moment, *headers]
         if found.up_to_date:
@@ -122,15 +125,19 @@ class ReadResponses:
                 headers.append(_CLOSED)
         return headers
 
-    def _cache_control(self, found: Slice, now: float) -> tuple[bytes, bytes]:
+    def _cache_control(self, found: Slice, query: Query, now: float) -> tuple[bytes, bytes]:
         """As long as Section 10.1 recommends, but never beyond the stream's own life."""
         stream = found.stream
         life = float(stream.ttl) if stream.ttl is not None else (stream.expires_at or float("inf")) - now
         if life < 1:
             return NO_STORE
-        if not found.data and not found.at_end:
-            # The tail of an open stream: kept for a minute, it would hide the next append and the end.
+        # The tail of an open stream, kept for a minute, would hide the next append and the end. Where a stream begins
+        # moves: who was refused below that and asks for the beginning must not get yesterday's.
+        is_tail = not found.data and not found.at_end
+        if is_tail or (stream.retention is not None and query.position == EARLIEST):
             return (b"Cache-Control", f"{self._scope}, no-cache".encode())
+        if stream.retention is not None:
+            life = min(life, stream.retention.max_age or _CACHED_SECONDS)
         seconds = int(min(_CACHED_SECONDS, life))
         stale = ", stale-while-revalidate=300" if life > _CACHED_SECONDS + 300 else ""
         return (b"Cache-Control", f"{self._scope}, max-age={seconds}{stale}".encode())

@@ -14,12 +14,14 @@ _SECURITY: HeaderList = [
 _ALLOWED_HEADERS = (
     b"Content-Type, Authorization, Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Forked-From, "
     b"Stream-Fork-Offset, Stream-Fork-Sub-Offset, Producer-Id, Producer-Epoch, Producer-Seq, If-None-Match, If-Match, "
-    b"Last-Event-ID, Cache-Control"
+    b"Last-Event-ID, Cache-Control, Stream-Retention-Max-Age, Stream-Retention-Max-Messages, "
+    b"Stream-Retention-Max-Bytes"
 )
 _EXPOSED_HEADERS = (
     b"Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed, Stream-TTL, Stream-Expires-At, "
     b"Stream-SSE-Data-Encoding, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, ETag, "
-    b"Location, Retry-After"
+    b"Location, Retry-After, Stream-Earliest-Offset, Stream-Retention-Max-Age, Stream-Retention-Max-Messages, "
+    b"Stream-Retention-Max-Bytes"
 )
 _ONE_DAY = b"86400"
 

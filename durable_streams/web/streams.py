@@ -135,7 +135,7 @@ class StreamHandlers:
             return found.addCallback(self._live, query)
         if query.position is None:
             return found.addCallback(self._reads.at_now)
-        return found.addCallback(self._reads.caught_up, request, self.service.clock.seconds())
+        return found.addCallback(self._reads.caught_up, request, query, self.service.clock.seconds())
 
     def _long_poll(self, target: Target, query: Query) -> Deferred[Response]:
         settings = self.settings

@@ -114,7 +114,12 @@ HEADS: list[tuple[str, Ask, int, dict[str, str]]] = [
         "described",
         lambda desk: desk.ask("HEAD", "open"),
         200,
-        {"content-type": "text/plain", "stream-next-offset": at(4), "cache-control": "no-store"},
+        {
+            "content-type": "text/plain",
+            "stream-next-offset": at(4),
+            "stream-earliest-offset": at(0),
+            "cache-control": "no-store",
+        },
     ),
     (
         "described with a TTL",
@@ -123,6 +128,7 @@ HEADS: list[tuple[str, Ask, int, dict[str, str]]] = [
         {
             "content-type": "text/plain",
             "stream-next-offset": at(4),
+            "stream-earliest-offset": at(0),
             "cache-control": "no-store",
             "stream-ttl": "3600",
         },
@@ -134,6 +140,7 @@ HEADS: list[tuple[str, Ask, int, dict[str, str]]] = [
         {
             "content-type": "text/plain",
             "stream-next-offset": at(0),
+            "stream-earliest-offset": at(0),
             "cache-control": "no-store",
             "stream-expires-at": "2030-01-31T11:00:00.250Z",
             "stream-closed": "true",

@@ -152,6 +152,9 @@ class BaseStore:
         stream.closed_by = None if closed_by is None else _decode_claim(closed_by)
         stream.soft_deleted = bool(soft_deleted)
         stream.producers = {}
+        stream.earliest = 0
+        stream.lent = None
+        stream.boundaries = None
         return stream
 
     def read(self, stream_id: int, position: int, stop: int) -> bytes:
