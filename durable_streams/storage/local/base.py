@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -13,7 +14,10 @@ from durable_streams.errors import StorageFailed
 from durable_streams.protocol.content_types import kind_of
 from durable_streams.protocol.events import ForkPoint
 from durable_streams.protocol.producers import ProducerClaim, ProducerState
+from durable_streams.protocol.retention import Boundaries, Retention
 from durable_streams.protocol.stream import Stream
+from durable_streams.storage.local.boundary_rows import read_boundaries, write_boundaries
+from durable_streams.storage.trim_queue import overdue_at
 
 FILE_NAME = "base.sqlite"
 LARGEST_RUN = 1024 * 1024
@@ -22,15 +26,15 @@ GARBAGE_STEP = 256
 _encode = msgspec.msgpack.Encoder().encode
 _decode_fork = msgspec.msgpack.Decoder(ForkPoint).decode
 _decode_claim = msgspec.msgpack.Decoder(ProducerClaim).decode
+_decode_retention = msgspec.msgpack.Decoder(Retention).decode
 _COLUMNS = (
     "stream_id, path, content_type, ttl, expires_at, created_at, accessed_at, fork, tail, closed, closed_by, "
-    "stream_seq, forks, soft_deleted"
+    "stream_seq, forks, soft_deleted, earliest, lent_from, lent_to, retention"
 )
 _SOME = 500
 
-Row = tuple[
-    int, str, str, int | None, float | None, float, float, bytes | None, int, int, bytes | None, str | None, int, int
-]
+Row = tuple[Any, ...]
+"""The values of ``_COLUMNS``."""
 
 
 def connect(directory: Path, *, timeout: float = 30.0) -> sqlite3.Connection:
@@ -94,8 +98,9 @@ class BaseStore:
                 f"select {_COLUMNS} from streams where stream_id in ({marks})", part
             ).fetchall()
             producers = self._producers_of(part)
-            for row in rows:
-                stream = self._bare_stream(row)
+            streams = [self._bare_stream(row) for row in rows]
+            read_boundaries(self.connection, streams)
+            for stream in streams:
                 stream.producers = producers.get(stream.stream_id, {})
                 yield stream
 
@@ -116,6 +121,7 @@ class BaseStore:
 
     def _stream(self, row: Row) -> Stream:
         stream = self._bare_stream(row)
+        read_boundaries(self.connection, [stream])
         stream.producers = self._producers_of((stream.stream_id,)).get(stream.stream_id, {})
         return stream
 
@@ -145,6 +151,10 @@ class BaseStore:
             stream.stream_seq,
             stream.forks,
             soft_deleted,
+            stream.earliest,
+            lent_from,
+            lent_to,
+            retention,
         ) = row
         stream.kind = kind_of(stream.content_type)
         stream.fork = None if fork is None else _decode_fork(fork)
@@ -152,13 +162,15 @@ class BaseStore:
         stream.closed_by = None if closed_by is None else _decode_claim(closed_by)
         stream.soft_deleted = bool(soft_deleted)
         stream.producers = {}
-        stream.earliest = 0
-        stream.lent = None
+        stream.lent = None if lent_from is None else (lent_from, lent_to)
         stream.boundaries = None
+        if retention is not None:
+            begins = max(stream.earliest, stream.beginning)
+            stream.boundaries = Boundaries(_decode_retention(retention), stream.kind, begins)
         return stream
 
     def read(self, stream_id: int, position: int, stop: int) -> bytes:
-        """A stream's own bytes from a position up to ``stop``, or as far as they are here."""
+        """A stream's own bytes from a position up to ``stop``, or as far as they are here without a gap."""
         first = self.connection.execute(
             "select start from runs where stream_id = ? and start <= ? order by start desc limit 1",
             (stream_id, position),
@@ -170,7 +182,14 @@ class BaseStore:
             "where stream_id = ? and start >= ? and start < ? order by start",
             (stream_id, first[0], stop),
         )
-        return b"".join([data[max(0, position - start) : stop - start] for start, data in rows])
+        parts = []
+        for start, data in rows:
+            if start > position:
+                break
+            if start + len(data) > position:
+                parts.append(data[position - start : stop - start])
+                position = start + len(data)
+        return b"".join(parts)
 
     def paths(self, prefix: str, after: str, limit: int) -> list[str]:
         """Paths of streams that are not soft-deleted, in order."""
@@ -186,12 +205,22 @@ class BaseStore:
         query = "select path from streams where deadline <= ? and not soft_deleted order by deadline limit ?"
         return [path for (path,) in self.connection.execute(query, (now, limit))]
 
+    def overdue_paths(self, now: float, after: tuple[float, int], limit: int) -> list[tuple[str, float, int]]:
+        """Streams that hold what is long too old, by the time when that began: path, time, id. Begins ``after`` one."""
+        query = (
+            "select path, trim_at, stream_id from streams where trim_at <= ? and (trim_at, stream_id) > (?, ?) "
+            "and not soft_deleted order by trim_at, stream_id limit ?"
+        )
+        return self.connection.execute(query, (now, *after, limit)).fetchall()
+
     # --- writing
 
     def write_stream(self, stream: Stream) -> None:
-        """Insert or replace a stream's row and the producers that it knows."""
+        """Insert or replace a stream's row, and write where its messages end."""
+        retention = stream.retention
+        lent_from, lent_to = stream.lent or (None, None)
         self.connection.execute(
-            f"insert or replace into streams ({_COLUMNS}, deadline) values ({','.join('?' * 15)})",
+            f"insert or replace into streams ({_COLUMNS}, deadline, trim_at) values ({','.join('?' * 20)})",
             (
                 stream.stream_id,
                 stream.path,
@@ -207,35 +236,56 @@ class BaseStore:
                 stream.stream_seq,
                 stream.forks,
                 stream.soft_deleted,
+                stream.earliest,
+                lent_from,
+                lent_to,
+                None if retention is None else _encode(retention),
                 stream.deadline,
+                overdue_at(stream),
             ),
         )
+        if stream.boundaries is not None:
+            write_boundaries(self.connection, stream.stream_id, stream.boundaries)
+        if stream.earliest > stream.beginning:
+            self.connection.execute("insert or ignore into trimmed values (?)", (stream.stream_id,))
 
     def write_producers(self, stream_id: int, producers: dict[str, ProducerState]) -> None:
         rows = [(stream_id, name, state.epoch, state.last_seq) for name, state in producers.items()]
         self.connection.executemany("insert or replace into producers values (?, ?, ?, ?)", rows)
 
-    def add_bytes(self, stream_id: int, start: int, data: bytes) -> None:
+    def add_bytes(self, stream: Stream, start: int, data: bytes) -> None:
         """Append bytes to a stream's runs.
 
         Short runs before them are joined while they are less than twice as long: every byte is then rewritten a
-        number of times that grows with the logarithm of a run's length only.
+        number of times that grows with the logarithm of a run's length only. Runs that begin with what the stream has
+        dropped are left alone.
         """
         for first in range(0, len(data), LARGEST_RUN):
-            self._add_run(stream_id, start + first, data[first : first + LARGEST_RUN])
+            self._add_run(stream.stream_id, start + first, data[first : first + LARGEST_RUN], stream.earliest)
 
-    def _add_run(self, stream_id: int, start: int, data: bytes) -> None:
+    def _add_run(self, stream_id: int, start: int, data: bytes, earliest: int) -> None:
         while (last := self._last_run(stream_id)) is not None:
             last_start, length, data_id = last
+            if last_start + length != start or last_start < earliest:
+                break
             if length >= 2 * len(data) or length + len(data) > LARGEST_RUN:
                 break
             (before,) = self.connection.execute("select bytes from data where data_id = ?", (data_id,)).fetchone()
             data = before + data
             start = last_start
-            self.connection.execute("delete from data where data_id = ?", (data_id,))
-            self.connection.execute("delete from runs where stream_id = ? and start = ?", (stream_id, last_start))
+            self._remove_runs(stream_id, [(last_start, data_id)])
+        self._write_run(stream_id, start, data)
+
+    def _write_run(self, stream_id: int, start: int, data: bytes) -> None:
         written = self.connection.execute("insert into data (bytes) values (?)", (data,)).lastrowid
         self.connection.execute("insert into runs values (?, ?, ?, ?)", (stream_id, start, len(data), written))
+
+    def _remove_runs(self, stream_id: int, runs: Sequence[tuple[int, int]]) -> None:
+        """Remove runs, given by their starts and the ids of their data."""
+        self.connection.executemany("delete from data where data_id = ?", [(data_id,) for _, data_id in runs])
+        self.connection.executemany(
+            "delete from runs where stream_id = ? and start = ?", [(stream_id, start) for start, _ in runs]
+        )
 
     def _last_run(self, stream_id: int) -> tuple[int, int, int] | None:
         query = "select start, length, data_id from runs where stream_id = ? order by start desc limit 1"
@@ -251,19 +301,59 @@ class BaseStore:
         """Remove some of the bytes that nobody needs; False when there are none."""
         row = self.connection.execute("select stream_id from garbage limit 1").fetchone()
         if row is None:
-            return False
+            return self._collect_trimmed()
         (stream_id,) = row
         runs = self.connection.execute(
             "select start, data_id from runs where stream_id = ? limit ?", (stream_id, GARBAGE_STEP)
         ).fetchall()
-        self.connection.executemany("delete from data where data_id = ?", [(data_id,) for _, data_id in runs])
-        self.connection.executemany(
-            "delete from runs where stream_id = ? and start = ?", [(stream_id, s) for s, _ in runs]
-        )
+        self._remove_runs(stream_id, runs)
         if len(runs) < GARBAGE_STEP:
             self.connection.execute("delete from producers where stream_id = ?", (stream_id,))
+            self.connection.execute("delete from boundaries where stream_id = ?", (stream_id,))
             self.connection.execute("delete from garbage where stream_id = ?", (stream_id,))
         return True
+
+    def _collect_trimmed(self) -> bool:
+        """Remove some of the runs that lie before a stream's earliest byte and that no fork needs."""
+        query = (
+            "select trimmed.stream_id, earliest, lent_from, lent_to from trimmed left join streams using (stream_id) "
+            "limit 1"
+        )
+        row = self.connection.execute(query).fetchone()
+        if row is None:
+            return False
+        stream_id, earliest, lent_from, lent_to = row
+        if earliest is not None:
+            lent = (earliest, earliest) if lent_from is None else (lent_from, lent_to)
+            if self._remove_trimmed(stream_id, earliest, *lent) == GARBAGE_STEP:
+                return True
+            self._shorten_first_run(stream_id, earliest, *lent)
+        self.connection.execute("delete from trimmed where stream_id = ?", (stream_id,))
+        return True
+
+    def _remove_trimmed(self, stream_id: int, earliest: int, lent_from: int, lent_to: int) -> int:
+        query = (
+            "select start, data_id from runs where stream_id = ? and start < ? and start + length <= ? "
+            "and (start + length <= ? or start >= ?) limit ?"
+        )
+        limits = (stream_id, earliest, earliest, lent_from, lent_to, GARBAGE_STEP)
+        runs = self.connection.execute(query, limits).fetchall()
+        self._remove_runs(stream_id, runs)
+        return len(runs)
+
+    def _shorten_first_run(self, stream_id: int, earliest: int, lent_from: int, lent_to: int) -> None:
+        """Cut the front off the run that the earliest byte lies in, when that is more than half of it."""
+        query = "select start, length, data_id from runs where stream_id = ? and start < ? order by start desc limit 1"
+        row = self.connection.execute(query, (stream_id, earliest)).fetchone()
+        if row is None:
+            return
+        start, length, data_id = row
+        is_lent = start < lent_to and lent_from < earliest
+        if is_lent or earliest >= start + length or 2 * (earliest - start) <= length:
+            return
+        (data,) = self.connection.execute("select bytes from data where data_id = ?", (data_id,)).fetchone()
+        self._remove_runs(stream_id, [(start, data_id)])
+        self._write_run(stream_id, earliest, data[earliest - start :])
 
     def record_progress(self, folded_segment: int, last_stream_id: int) -> None:
         self.connection.execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from durable_streams.protocol.events import Appended, Event, StreamCreated
+from durable_streams.protocol.stream import Stream
 from durable_streams.storage.catalog import Catalog
 from durable_streams.storage.local.base import BaseStore
 
@@ -68,13 +69,18 @@ class Folding:
             base.write_stream(catalog.by_id[stream_id])
         for stream_id, parts in written.items():
             if stream_id not in removed:
-                data = b"".join(parts)
-                base.add_bytes(stream_id, catalog.by_id[stream_id].tail - len(data), data)
+                self._write_needed(catalog.by_id[stream_id], b"".join(parts))
         for stream_id, names in producers.items():
             if stream_id not in removed:
                 states = catalog.by_id[stream_id].producers
                 base.write_producers(stream_id, {name: states[name] for name in names})
         base.record_progress(segment, max((event.stream_id for event in events), default=0))
+
+    def _write_needed(self, stream: Stream, data: bytes) -> None:
+        """Write the newest bytes of a stream, without what it has dropped already."""
+        start = stream.tail - len(data)
+        for low, high in stream.needed(start, stream.tail):
+            self._base.add_bytes(stream, low, data[low - start : high - start])
 
     def collect_garbage(self) -> bool:
         """One small step of removing bytes that nobody needs; False when there are none."""

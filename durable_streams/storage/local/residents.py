@@ -113,6 +113,16 @@ class Residents:
             self.hot[stream.fork.source_id].children -= 1
         return hot
 
+    def begins_at(self, hot: HotStream, earliest: int) -> None:
+        """What is before ``earliest`` has been dropped durably: give back its memory, unless a fork needs it here."""
+        hot.earliest = earliest = max(hot.earliest, earliest)
+        lent = hot.stream.lent
+        if lent is not None and lent[1] > hot.folded_tail:
+            earliest = min(earliest, hot.folded_tail)
+        before = len(hot.log)
+        hot.log.drop_before(earliest)
+        self.bytes -= before - len(hot.log)
+
     def committed(self, hot: HotStream, segment: int) -> None:
         """An event of a stream has become durable in a segment."""
         hot.pending -= 1
@@ -134,6 +144,7 @@ class Residents:
             for hot in self.apply(event):
                 hot.tail = hot.stream.tail
                 hot.closed = hot.stream.closed
+                self.begins_at(hot, hot.stream.earliest)
                 hot.pending += 1
                 self.committed(hot, segment)
                 self.deletion_committed(hot.stream.path, segment)

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from durable_streams.errors import (
-    OffsetBeyondTail,
+    OffsetTrimmed,
     StorageFailed,
     StorageUnavailable,
     StreamError,
@@ -27,7 +27,8 @@ from durable_streams.interfaces import IStorage
 from durable_streams.protocol.appending import decide_append
 from durable_streams.protocol.commands import Append, Create, Delete
 from durable_streams.protocol.creation import confirm_existing, decide_create
-from durable_streams.protocol.events import Event, StreamAccessed, StreamCreated, StreamDeleted
+from durable_streams.protocol.events import Event, StreamAccessed, StreamCreated, StreamDeleted, Trimmed
+from durable_streams.protocol.reading import start_of
 from durable_streams.protocol.results import AppendResult, CreateResult, Page, Slice, StreamDescription
 from durable_streams.protocol.stream import Stream
 from durable_streams.storage.expiry_queue import ExpiryQueue
@@ -46,12 +47,14 @@ from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.space import Space
 from durable_streams.storage.local.workers import Folder, Workers
 from durable_streams.storage.stream_ids import StreamIds
+from durable_streams.storage.trim_queue import TrimQueue
 
 _log = Logger()
 _T = TypeVar("_T")
 
 COLD_SWEEP = 5.0
 _COLD_SWEEP_STREAMS = 200
+_FIRST = (0.0, 0)
 _SLOWEST = 0.1
 
 
@@ -81,12 +84,14 @@ class LocalStorage:
         self._make_files = files
         self._residents = Residents(self._settings.hot_bytes)
         self._expiry = ExpiryQueue()
+        self._trims = TrimQueue()
         self._expired: list[str] = []
         self._unsettled: dict[str, int] = {}
         self._loads: dict[str, list[Callable[[Failure | None], None]]] = {}
         self._to_load: list[str] = []
         self._loading = False
         self._next_cold_sweep = 0.0
+        self._swept_up_to = _FIRST
         self._base_is_empty = True
         self._overloaded = False
         self._closing = False
@@ -119,6 +124,7 @@ class LocalStorage:
         for hot in residents.hot.values():
             self._allow_for_lost_accesses(hot.stream)
             self._expiry.add(hot.stream)
+            self._trims.add(hot.stream)
         self._ids = StreamIds(max(self._base.last_stream_id(), *residents.hot, 0))
         self._base_is_empty = self._base.is_empty()
         self._journal = Journal(self._files, recovered.newest, self._settings.segment_bytes)
@@ -230,14 +236,14 @@ class LocalStorage:
         return self._when_resident(paths, partial(self._with_room, command, self._create))
 
     def _create(self, command: Create) -> Deferred[CreateResult]:
+        now = self._clock.seconds()
         try:
             existing = self._lookup(command.path)
             forked = self._lookup(command.fork.source) if command.fork else None
             source = None if forked is None else forked.stream
             if existing is not None:
                 confirm_existing(existing.stream, source, command)
-                return self._settled(command.path, lambda: CreateResult(existing.describe(), False))
-            now = self._clock.seconds()
+                return self._settled(command.path, lambda: CreateResult(existing.describe(now), False))
             event = decide_create(command, source, self._ids.next(now), now)
         except StreamError as refusal:
             paths = (command.path,) if command.fork is None else (command.path, command.fork.source)
@@ -247,7 +253,8 @@ class LocalStorage:
     def _created(self, event: StreamCreated) -> CreateResult:
         stream = Stream(event)
         self._expiry.add(stream)
-        return CreateResult(HotStream(stream, stream.tail).describe(), True)
+        self._trims.add(stream)
+        return CreateResult(HotStream(stream, stream.tail).describe(event.at), True)
 
     def append(self, command: Append) -> Deferred[AppendResult]:
         hot = self._residents.find(command.path)
@@ -266,14 +273,24 @@ class LocalStorage:
         if event is None:
             producer = None if claim is None else stream.producers.get(claim.producer_id)
             return self._settled(command.path, lambda: AppendResult(hot.tail, hot.closed, True, producer))
+        if stream.boundaries is not None:
+            # What is too old by now stays out of sight, although it is only forgotten durably with this event.
+            hot.earliest = hot.earliest_at(event.at)
         self._residents.apply(event)
         hot.pending += 1
         hot.journaled_access = event.at
         producer = None if claim is None else stream.producers.get(claim.producer_id)
         done: Deferred[AppendResult] = Deferred()
         result = AppendResult(stream.tail, stream.closed, False, producer)
-        self._committer.submit(encode_event(event), AppendEntry(hot, event, self._on_commit, result, done))
+        on_commit = self._on_commit if stream.boundaries is None else partial(self._on_trim, stream.earliest)
+        self._committer.submit(encode_event(event), AppendEntry(hot, event, on_commit, result, done))
         return done
+
+    def _on_trim(self, earliest: int, hot: HotStream, segment: int) -> None:
+        """An event that may have dropped something is durable: the stream begins at ``earliest`` from now on."""
+        self._residents.begins_at(hot, earliest)
+        self._trims.add(hot.stream)
+        self._on_commit(hot, segment)
 
     def delete(self, command: Delete) -> Deferred[None]:
         return self._when_resident((command.path,), partial(self._with_room, command, self._delete))
@@ -373,6 +390,7 @@ class LocalStorage:
             residents.link_sources(new)
             for stream in new:
                 self._expiry.add(stream)
+                self._trims.add(stream)
             if not chain:
                 residents.absent[path] = residents.folded
         self._resume(paths, None)
@@ -440,7 +458,7 @@ class LocalStorage:
     # --- reading
 
     def describe(self, path: str) -> Deferred[StreamDescription]:
-        return self._when_visible(path, lambda hot: succeed(hot.describe()))
+        return self._when_visible(path, lambda hot: succeed(hot.describe(self._clock.seconds())))
 
     def read(self, path: str, position: int | None, limit: int) -> Deferred[Slice]:
         hot = self._residents.find(path)
@@ -467,11 +485,9 @@ class LocalStorage:
         return self._when_resident((path,), try_now)
 
     def _read(self, hot: HotStream, position: int | None, limit: int) -> Deferred[Slice]:
-        start = hot.tail if position is None else position
-        if start > hot.tail:
-            raise OffsetBeyondTail(hot.stream.path, start, hot.tail)
+        seen = hot.describe(self._clock.seconds())
+        start = start_of(seen, position)
         self._access(hot)
-        seen = hot.describe()
         stop = min(start + limit, hot.tail)
         stream = hot.stream
         while stream.fork is not None and start < stream.fork.position:
@@ -484,11 +500,18 @@ class LocalStorage:
         found = self._workers.read(lambda: self._base.read(stream_id, start, stop))
         return found.addCallbacks(lambda data: self._cold_slice(seen, start, data), self._cannot_read)
 
-    def _cold_slice(self, seen: StreamDescription, start: int, data: bytes) -> Slice:
+    def _cold_slice(self, seen: StreamDescription, start: int, data: bytes) -> Slice | Deferred[Slice]:
         if data:
             return Slice(seen, start, data)
-        if self._residents.knows(seen.path) and self._residents.find(seen.path) is None:
+        return self.describe(seen.path).addCallback(self._missing, seen, start)
+
+    @staticmethod
+    def _missing(now: StreamDescription, seen: StreamDescription, start: int) -> Slice:
+        """There are no bytes where there were some when the read began."""
+        if now.stream_id != seen.stream_id:
             raise StreamNotFound(seen.path)
+        if now.earliest > start:
+            raise OffsetTrimmed(seen.path, start, now.earliest)
         raise StorageFailed(f"the base store has lost {seen.path} from position {start} on")
 
     def _cannot_read(self, failure: Failure) -> Failure:
@@ -568,13 +591,37 @@ class LocalStorage:
             except StreamNotFound:
                 self._expiry.add(stream)
                 break
+        for stream in self._trims.overdue(now, self._residents.catalog.by_id):
+            self._trim(stream, now)
         if now < self._next_cold_sweep or self._base_is_empty:
             return succeed(self._take_expired())
         self._next_cold_sweep = now + COLD_SWEEP
-        cold = self._workers.read(lambda: self._base.expired_paths(now, _COLD_SWEEP_STREAMS))
+        cold = self._workers.read(lambda: self._due_in_base(now))
         return cold.addCallback(self._expire_cold).addErrback(self._cannot_read)
 
+    def _trim(self, stream: Stream, now: float) -> None:
+        """Drop what is too old, so that its room can be given back."""
+        if self._committer.failure is not None or not self._space.admits_internal():
+            self._trims.add(stream)
+            return
+        hot = self._residents.hot[stream.stream_id]
+        hot.earliest = hot.earliest_at(now)
+        earliest = stream.earliest_at(now)
+        event = Trimmed(stream.stream_id, now, earliest)
+        self._residents.apply(event)
+        hot.pending += 1
+        done: Deferred[None] = Deferred()
+        done.addErrback(lambda _: None)
+        self._committer.submit(encode_event(event), EventEntry(partial(self._on_trim, earliest, hot), done))
+
+    def _due_in_base(self, now: float) -> list[str]:
+        """Some of the streams, not in memory perhaps, that have expired or hold what is too old."""
+        overdue = self._base.overdue_paths(now, self._swept_up_to, _COLD_SWEEP_STREAMS)
+        self._swept_up_to = overdue[-1][1:] if len(overdue) == _COLD_SWEEP_STREAMS else _FIRST
+        return [*self._base.expired_paths(now, _COLD_SWEEP_STREAMS), *(path for path, _, _ in overdue)]
+
     def _expire_cold(self, paths: list[str]) -> list[str]:
+        """Bring streams into memory, which notices that their time has come."""
         for path in paths:
             if not self._residents.knows(path):
                 self.describe(path).addErrback(lambda failure: failure.trap(StreamError) and None)
