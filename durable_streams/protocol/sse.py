@@ -18,19 +18,22 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 _INCOMPLETE = re.compile(rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z")
 
 
-def data_event(kind: Kind, stored: bytes) -> bytes:
+def data_event(kind: Kind, stored: bytes, end: int) -> bytes:
     """One ``data`` event: JSON as an array, text with every line on its own, anything else as base64.
 
     CR, LF and CRLF all end a line in an event stream, so a payload can never close its event or forge another.
+    ``end`` is the position behind the data; a browser's EventSource keeps its offset and resumes from there.
     """
     if kind is Kind.BINARY:
-        return b"event: data\ndata:%b\n\n" % b64encode(stored)
+        return b"event: data\ndata:%b\n%b\n" % (b64encode(stored), _id_line(end))
     payload = array_of(stored) if kind is Kind.JSON else stored
     if b"\n" in payload or b"\r" in payload:
         payload = _LINE_END.sub(b"\ndata:", payload)
-    event = b"event: data\ndata:%b\n\n" % payload
-    # Clients drop one space after the colon, so a line that begins with one gets another.
-    return event.replace(b"\ndata: ", b"\ndata:  ") if b"\ndata: " in event else event
+    lines = b"event: data\ndata:%b\n" % payload
+    if b"\ndata: " in lines:
+        # Clients drop one space after the colon, so a line that begins with one gets another.
+        lines = lines.replace(b"\ndata: ", b"\ndata:  ")
+    return b"%b%b\n" % (lines, _id_line(end))
 
 
 def control_event(position: int, cursor: int, up_to_date: bool, closed: bool) -> bytes:
@@ -42,7 +45,11 @@ def control_event(position: int, cursor: int, up_to_date: bool, closed: bool) ->
         control["upToDate"] = True
     if closed:
         control["streamClosed"] = True
-    return b"event: control\ndata:%b\n\n" % msgspec.json.encode(control)
+    return b"event: control\ndata:%b\n%b\n" % (msgspec.json.encode(control), _id_line(position))
+
+
+def _id_line(position: int) -> bytes:
+    return b"id:%b\n" % offset_of(position).encode()
 
 
 def trimmed_event(position: int, earliest: int) -> bytes:

@@ -35,7 +35,7 @@ class Batch:
         self.position = found.start + len(self.data)
         self.up_to_date = self.position == found.stream.tail
         self.at_end = found.stream.closed and self.up_to_date
-        self._event = data_event(found.stream.kind, self.data) if self.data else b""
+        self._event = data_event(found.stream.kind, self.data, self.position) if self.data else b""
 
     def frame(self, cursor: int) -> Frame:
         """The data event, if there is data, and its control event."""

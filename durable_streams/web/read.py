@@ -12,7 +12,7 @@ from durable_streams.protocol.content_types import Kind
 from durable_streams.protocol.cursors import next_cursor, parse_cursor
 from durable_streams.protocol.etags import etag, matches
 from durable_streams.protocol.json_messages import array_of
-from durable_streams.protocol.offsets import EARLIEST, offset_of, read_position_of
+from durable_streams.protocol.offsets import EARLIEST, offset_of, position_of, read_position_of
 from durable_streams.protocol.results import Slice
 from durable_streams.web.fields import query_of, text_of
 from durable_streams.web.problems import NO_STORE
@@ -55,7 +55,10 @@ _WHOLE = Query(Mode.CATCH_UP, EARLIEST, None, None)
 
 
 def query_in(request: Request) -> Query:
-    """The query of a GET. Raises ``MalformedField``."""
+    """The query of a GET. Raises ``MalformedField``.
+
+    An EventSource that reconnects repeats its URL and says in Last-Event-ID how far it came, so that counts.
+    """
     if not request.query:
         return _WHOLE
     given = query_of(request.query, _PARAMETERS)
@@ -68,6 +71,9 @@ def query_in(request: Request) -> Query:
     if offset is None and mode is not Mode.CATCH_UP:
         raise MalformedField("offset", "must be given with live")
     position = EARLIEST if offset is None else read_position_of(offset)
+    last_event_id = request.headers.get(b"last-event-id")
+    if last_event_id and mode is Mode.SSE:
+        position = position_of(text_of(last_event_id), "Last-Event-ID")
     return Query(mode, position, parse_cursor(given.get("cursor")), _timeout_in(given))
 
 

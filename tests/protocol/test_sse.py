@@ -23,27 +23,30 @@ HOSTILE = st.lists(
 
 
 class Event(NamedTuple):
-    """An event as a browser dispatches it."""
+    """An event as a browser dispatches it; ``last_id`` is what it would send as Last-Event-ID from then on."""
 
     name: str
     data: str
+    last_id: str
 
 
 def events_in(wire: bytes) -> list[Event]:
     """The events of a whole event stream (HTML standard, 9.2.6): what a browser's EventSource would see."""
     events = []
-    name, data = "", ""
+    name, data, last_id = "", "", ""
     for line in re.split(r"\r\n|\r|\n", wire.decode("utf-8")):
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if not line:
             if data:
-                events.append(Event(name or "message", data.removesuffix("\n")))
+                events.append(Event(name or "message", data.removesuffix("\n"), last_id))
             name, data = "", ""
         elif field == "event":
             name = value
         elif field == "data":
             data += value + "\n"
+        elif field == "id" and "\0" not in value:
+            last_id = value
     return events
 
 
@@ -62,37 +65,37 @@ def control(position: int = 5, cursor: int = 1000, *, up_to_date: bool = False, 
 @given(HOSTILE)
 def test_text_arrives_whole_and_forges_nothing(text: str) -> None:
     """Section 5.8: each line has its own ``data:``. A browser sees all line ends as LF; nothing else changes."""
-    event = only_event_in(data_event(Kind.TEXT, text.encode()))
-    assert event == Event("data", re.sub(r"\r\n|\r", "\n", text))
+    event = only_event_in(data_event(Kind.TEXT, text.encode(), 1))
+    assert event == Event("data", re.sub(r"\r\n|\r", "\n", text), offset_of(1))
 
 
 @pytest.mark.parametrize(
     ("text", "wire"),
     [
-        (b"a", b"event: data\ndata:a\n\n"),
-        (b"a\nb", b"event: data\ndata:a\ndata:b\n\n"),
-        (b"a\r\rb", b"event: data\ndata:a\ndata:\ndata:b\n\n"),
-        (b"a\r\nb\n", b"event: data\ndata:a\ndata:b\ndata:\n\n"),
-        (b" a\n  b", b"event: data\ndata:  a\ndata:   b\n\n"),
+        (b"a", b"event: data\ndata:a\n"),
+        (b"a\nb", b"event: data\ndata:a\ndata:b\n"),
+        (b"a\r\rb", b"event: data\ndata:a\ndata:\ndata:b\n"),
+        (b"a\r\nb\n", b"event: data\ndata:a\ndata:b\ndata:\n"),
+        (b" a\n  b", b"event: data\ndata:  a\ndata:   b\n"),
     ],
 )
 def test_every_line_of_text_has_its_field(text: bytes, wire: bytes) -> None:
     """Section 5.8: "Each line prefixed with data:"; clients drop one space, so a leading one is doubled."""
-    assert data_event(Kind.TEXT, text) == wire
+    assert data_event(Kind.TEXT, text, 1) == wire + b"id:%b\n\n" % offset_of(1).encode()
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
 def test_a_payload_that_looks_like_the_end_of_the_stream_is_data(end: str) -> None:
     """Section 12.3: stream contents are untrusted; they never become a control event."""
     forged = f'x{end}{end}event: control{end}data: {{"streamClosed":true}}{end}{end}'
-    assert [event.name for event in events_in(data_event(Kind.TEXT, forged.encode()))] == ["data"]
+    assert [event.name for event in events_in(data_event(Kind.TEXT, forged.encode(), 1))] == ["data"]
 
 
 @given(st.lists(st.one_of(HOSTILE, st.integers(), st.none()), min_size=1, max_size=4), st.sampled_from([None, 1]))
 def test_json_arrives_as_an_array_of_the_same_messages(values: list[Any], indent: int | None) -> None:
     """Section 5.8: many messages may be one data event, a JSON array over many lines."""
     stored = stored_form(json.dumps(values, indent=indent, ensure_ascii=False).encode())
-    event = only_event_in(data_event(Kind.JSON, stored))
+    event = only_event_in(data_event(Kind.JSON, stored, 1))
     assert event.name == "data"
     assert json.loads(event.data) == values
 
@@ -100,14 +103,14 @@ def test_json_arrives_as_an_array_of_the_same_messages(values: list[Any], indent
 def test_json_that_was_written_over_many_lines_stays_valid() -> None:
     """Section 5.8: line ends within a message are white space, in whichever form they came."""
     stored = stored_form(b'{\r\n "a":\r1,\n "b": [ 2,\n  3 ]\n}')
-    assert json.loads(only_event_in(data_event(Kind.JSON, stored)).data) == [{"a": 1, "b": [2, 3]}]
+    assert json.loads(only_event_in(data_event(Kind.JSON, stored, 1)).data) == [{"a": 1, "b": [2, 3]}]
 
 
 @given(st.binary())
 def test_binary_data_arrive_as_base64(data: bytes) -> None:
     """Section 5.8: standard base64 (RFC 4648), a multiple of 4 characters, empty for no bytes."""
-    wire = data_event(Kind.BINARY, data)
-    payload = wire.removeprefix(b"event: data\ndata:").removesuffix(b"\n\n")
+    wire = data_event(Kind.BINARY, data, 1)
+    payload = wire.removeprefix(b"event: data\ndata:").removesuffix(b"\nid:%b\n\n" % offset_of(1).encode())
     assert re.fullmatch(rb"[A-Za-z0-9+/]*={0,2}", payload)
     assert len(payload) % 4 == 0
     assert b64decode(payload, validate=True) == data
@@ -133,6 +136,12 @@ def test_the_last_control_event_ends_the_stream() -> None:
     }
 
 
+def test_a_browser_knows_the_offset_behind_every_event() -> None:
+    """HTML standard, 9.2.6: an EventSource that reconnects sends the last id. The data's own event has it already."""
+    wire = data_event(Kind.TEXT, b"abc", 3) + control_event(3, 1, True, False) + data_event(Kind.TEXT, b"d", 4)
+    assert [event.last_id for event in events_in(wire)] == [offset_of(3), offset_of(3), offset_of(4)]
+
+
 def test_a_keep_alive_is_no_event() -> None:
     """HTML standard, 9.2.7: a comment keeps proxies from closing an idle connection; clients do not see it."""
     assert events_in(KEEP_ALIVE) == []
@@ -141,7 +150,7 @@ def test_a_keep_alive_is_no_event() -> None:
 @given(HOSTILE)
 def test_events_in_a_row_do_not_touch_each_other(text: str) -> None:
     """Section 5.8: every data event is followed by its control event, whatever the data and comments around them."""
-    wire = KEEP_ALIVE + data_event(Kind.TEXT, text.encode()) + control_event(1, 2, True, False) + KEEP_ALIVE
+    wire = KEEP_ALIVE + data_event(Kind.TEXT, text.encode(), 1) + control_event(1, 2, True, False) + KEEP_ALIVE
     assert [event.name for event in events_in(wire)] == (["data", "control"])
 
 

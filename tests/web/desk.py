@@ -182,9 +182,9 @@ class Desk:
     def say(self, path: str, body: bytes | str, **headers: str) -> Answer:
         return self.post(path, body, Content_Type="text/plain", **headers)
 
-    def connect(self, path: str, full_after: int | None = None) -> Connection:
+    def connect(self, path: str, full_after: int | None = None, **fields: str) -> Connection:
         """Follow by SSE."""
-        answer = self.get(path)
+        answer = self.get(path, **fields)
         assert answer.status == 200, answer.body
         assert not isinstance(answer.body, bytes)
         return Connection(answer.body, full_after)

@@ -42,6 +42,19 @@ def test_an_empty_stream_begins_with_a_control_event(desk: Desk) -> None:
     assert live.controls[0]["upToDate"] is True
 
 
+def test_an_event_source_goes_on_where_it_was(desk: Desk) -> None:
+    """It repeats its URL and adds Last-Event-ID, which counts more than the URL's offset."""
+    desk.text_stream("a", "seen")
+    seen = desk.get("a").offset
+    desk.say("a", "unseen")
+    for offset in ("-1", "now", seen):
+        assert desk.connect(f"a?offset={offset}&live=sse", Last_Event_ID=seen).data == ["unseen"]
+    assert desk.connect("a?offset=-1&live=sse", Last_Event_ID="").data == ["seenunseen"]
+    assert desk.get("a?offset=-1", Last_Event_ID=seen).text == "seenunseen"
+    refused = desk.get("a?offset=-1&live=sse", Last_Event_ID="7")
+    assert (refused.status, refused.json["field"]) == (400, "Last-Event-ID")
+
+
 def test_the_appends_of_one_turn_are_one_event(desk: Desk) -> None:
     """Live delivery is coalesced, and the same bytes go to all."""
     desk.json_stream("a")
