@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from durable_streams.protocol.offsets import offset_of
+from durable_streams.subscriptions.wakes import FIRST_RETRY, JITTER
 from tests.subscriptions.world import HOOK
 from tests.web.control.control_desk import PULL, WEBHOOK, ControlDesk
 from tests.web.desk import Answer
@@ -142,7 +143,7 @@ class TestReadingAndDeletion:
         desk.json_stream("events/a", "[1]")
         desk.receivers.next().fail()
         assert desk.control("GET", "subscriptions/sub").json["status"] == "failed"
-        desk.clock.advance(1)
+        desk.clock.advance(FIRST_RETRY * (1 + JITTER))
         desk.receivers.next().done()
         assert desk.control("GET", "subscriptions/sub").json["status"] == "active"
 
