@@ -123,7 +123,7 @@ class ReadResponses:
 
     def _headers(self, found: Slice, query: Query, now: float) -> HeaderList:
         headers = [_content_type(found), _next_offset(found), self._cache_control(found, query, now)]
-        if not found.data:
+        if not (found.data or found.at_end):
             headers = [*self._shared_for_a_moment, *headers]
         if found.up_to_date:
             headers.append(_UP_TO_DATE)

@@ -163,6 +163,7 @@ HEADS: list[tuple[str, Ask, int, dict[str, str]]] = [
         lambda desk: desk.get(f"open?offset={at(4)}"),
         200,
         {
+            "x-accel-expires": "1",
             "content-type": "text/plain",
             "stream-next-offset": at(4),
             "stream-up-to-date": "true",
@@ -236,6 +237,7 @@ HEADS: list[tuple[str, Ask, int, dict[str, str]]] = [
         lambda desk: desk.get("open?offset=now&live=long-poll&timeout=0"),
         204,
         {
+            "x-accel-expires": "1",
             "stream-next-offset": at(4),
             "stream-up-to-date": "true",
             "cache-control": "no-store",
@@ -247,6 +249,7 @@ HEADS: list[tuple[str, Ask, int, dict[str, str]]] = [
         lambda desk: desk.get(f"closed?offset={at(4)}&live=long-poll"),
         204,
         {
+            "x-accel-expires": "1",
             "stream-next-offset": at(4),
             "stream-up-to-date": "true",
             "cache-control": "no-store",
