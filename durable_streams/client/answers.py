@@ -61,7 +61,11 @@ class AnswerReader:
         self._to_skip = max(0, self._to_skip - len(data))
         if answer.body.has_ended:
             self._answer, self._yielded = None, self._to_skip
+            start = self._place.offset
             self._place.advance_by(answer.headers)
+            if self._place.offset == start:
+                # Data move the offset: these were received before, or are an empty array.
+                fresh = b""
         elif fresh and self._piece is not None:
             self._yielded += len(fresh)
         else:

@@ -49,6 +49,8 @@ class SseReader:
         self._answer: Answer | None = None
         self._events = EventParser()
         self._is_base64 = False
+        self._has_advanced = False
+        """Whether this connection has given an offset."""
         self._data: list[bytes] = []
         self._ready: deque[RawBatch] = deque()
         self._broken: ParseError | None = None
@@ -67,6 +69,8 @@ class SseReader:
                 self.stop()
                 self._broken = error
             except ClientError as error:
+                if self._answer is not None and self._has_lasted():
+                    self._backoff.succeeded()
                 self.stop()
                 await self._backoff.pause_after(error)
         return self._ready.popleft()
@@ -100,13 +104,14 @@ class SseReader:
             raise ParseError(self._requests.url, f"asked for text/event-stream, got {received}")
         self._is_base64 = (answer.headers.get("Stream-SSE-Data-Encoding") or "").lower() == "base64"
         self._events = EventParser()
+        self._has_advanced = False
         self._data = []
         self._connected_at = self._requests.clock.seconds()
         return answer
 
     async def _reflect_on_end(self) -> None:
         """Reconnect at once after an orderly end, which is usual every minute or so, but not in a hurry."""
-        if self._requests.clock.seconds() - self._connected_at >= SHORT:
+        if self._has_lasted():
             self._short_in_a_row = 0
             self._backoff.succeeded()
             return
@@ -114,18 +119,35 @@ class SseReader:
         if self._short_in_a_row < SHORT_IN_A_ROW and not self._place.closed:
             await self._backoff.pause()
 
+    def _has_lasted(self) -> bool:
+        return self._requests.clock.seconds() - self._connected_at >= SHORT
+
     def _take_in(self, event: Event) -> None:
         if event.type == b"data":
             self._data.append(self._payload(event.data))
         elif event.type == b"control":
-            control = self._control(event.data)
-            self._place.advance(
-                control.stream_next_offset, control.stream_cursor, control.up_to_date, control.stream_closed
-            )
-            if self._data:
-                self._backoff.succeeded()
-            self._ready.append(self._place.batch(self._data))
-            self._data = []
+            data, self._data = self._data, []
+            self._take_control(self._control(event.data), data)
+
+    def _take_control(self, control: Control, data: list[bytes]) -> None:
+        """The data end at the control event's offset; what was received before is not received again."""
+        place, offset = self._place, control.stream_next_offset
+        if self._goes_back_to(offset):
+            return
+        news = data if offset != place.offset else []
+        place.advance(offset, control.stream_cursor, control.up_to_date, control.stream_closed)
+        self._has_advanced = True
+        if news:
+            self._backoff.succeeded()
+        self._ready.append(place.batch(news))
+
+    def _goes_back_to(self, offset: str) -> bool:
+        """Whether an event has come before on this connection: offsets sort as strings (Section 8).
+
+        Those of different lengths are not compared, because not every server pads its numbers.
+        """
+        here = self._place.offset
+        return self._has_advanced and len(offset) == len(here) and offset < here
 
     def _payload(self, data: bytes) -> bytes:
         if not self._is_base64:

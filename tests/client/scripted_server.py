@@ -69,6 +69,16 @@ def chunk(data: bytes) -> bytes:
 
 LAST_CHUNK = b"0\r\n\r\n"
 
+JSON = {"Content-Type": "application/json"}
+TEXT = {"Content-Type": "text/plain"}
+EVENTS = {"Content-Type": "text/event-stream"}
+CLOSED = {"Stream-Closed": "true"}
+
+
+def tail_at(offset: str, **more: str) -> dict[str, str]:
+    """The headers of an answer that reaches the tail."""
+    return {"Stream-Next-Offset": offset, "Stream-Up-To-Date": "true", **more}
+
 
 def _head(status: int, headers: dict[str, str]) -> bytes:
     fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -78,6 +88,16 @@ def _head(status: int, headers: dict[str, str]) -> bytes:
 def saying(data: bytes) -> Script:
     """A script that answers with these bytes."""
     return lambda asked: asked.say(data)
+
+
+def cut_after(count: int, response: bytes) -> Script:
+    """A script that says the first bytes of a response; then the connection breaks."""
+
+    def script(asked: Asked) -> None:
+        asked.say(response[:count])
+        asked.transport.crash()
+
+    return script
 
 
 class ScriptedServer:

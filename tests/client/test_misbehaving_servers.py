@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain, repeat
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 
 from durable_streams.client import (
     Batch,
-    ConnectionFailed,
     ParseError,
     RetryPolicy,
     ServerFailure,
@@ -20,11 +18,14 @@ from durable_streams.client import (
     TooManyRequests,
     UnexpectedStatus,
 )
-from durable_streams.client.answers import PIECE
 from durable_streams.client.sse_reader import SHORT_IN_A_ROW
-from tests.client.outcomes import error_of, is_waiting, result_of
+from tests.client.event_stream import FINAL, control, data, events
+from tests.client.outcomes import error_of, result_of
 from tests.client.scripted_server import (
+    CLOSED,
+    EVENTS,
     LAST_CHUNK,
+    TEXT,
     URL,
     Asked,
     Script,
@@ -32,130 +33,10 @@ from tests.client.scripted_server import (
     answer,
     chunk,
     chunked,
+    cut_after,
     saying,
+    tail_at,
 )
-
-JSON = {"Content-Type": "application/json"}
-TEXT = {"Content-Type": "text/plain"}
-EVENTS = {"Content-Type": "text/event-stream"}
-
-
-def tail_at(offset: str, **more: str) -> dict[str, str]:
-    return {"Stream-Next-Offset": offset, "Stream-Up-To-Date": "true", **more}
-
-
-CLOSED = {"Stream-Closed": "true"}
-
-
-def cut_after(count: int, response: bytes) -> Script:
-    """Says the first bytes of a response, then the connection breaks."""
-
-    def script(asked: Asked) -> None:
-        asked.say(response[:count])
-        asked.transport.crash()
-
-    return script
-
-
-def events(*blocks: str) -> bytes:
-    return "".join(f"{block}\n\n" for block in blocks).encode()
-
-
-def data(text: str) -> str:
-    return "event: data\n" + "\n".join(f"data: {line}" for line in text.split("\n"))
-
-
-def control(offset: str, **more: Any) -> str:
-    fields = "".join(f',"{name}":{value}' for name, value in more.items())
-    return f'event: control\ndata: {{"streamNextOffset":"{offset}","streamCursor":"7"{fields}}}'
-
-
-FINAL = control("9", streamClosed="true")
-
-
-class TestCutConnections:
-    BODY = b'[{"n":1},{"n":2}]'
-    WHOLE = answer(200, {**JSON, **tail_at("2")}, BODY)
-    IN_CHUNKS = chunked(200, {**JSON, **tail_at("2")}, BODY[:5], BODY[5:]) + LAST_CHUNK
-
-    @pytest.mark.parametrize("response", [WHOLE, IN_CHUNKS], ids=["content-length", "chunked"])
-    def test_a_catch_up_answer_cut_at_any_byte_is_asked_for_again(self, response: bytes) -> None:
-        """Whatever came of it, each message is yielded once."""
-        for count in range(len(response)):
-            server = ScriptedServer([cut_after(count, response), response])
-            messages = server.stream().read_json().collect()
-            server.advance(2)
-            assert result_of(messages) == [{"n": 1}, {"n": 2}], count
-            assert len(server.asked) == 2
-
-    def test_an_event_stream_cut_at_any_byte_goes_on_after_its_last_control_event(self) -> None:
-        """Data without their control event do not count (Section 5.8)."""
-        whole = events(data("[1,\n2]"), control("2"), data("[3]"), control("3"))
-        response = chunked(200, EVENTS, whole)
-        rest = {"-1": "[1,2,3]", "2": "[3]", "3": "[]"}
-
-        def resume(asked: Asked) -> None:
-            asked.say(chunked(200, EVENTS, events(data(rest[asked.query["offset"]]), FINAL)))
-            asked.end()
-
-        for count in range(len(response) + 1):
-            server = ScriptedServer(chain([cut_after(count, response)], repeat(resume)))
-            messages = server.stream().read_json(live="sse").collect()
-            server.advance(3)
-            assert result_of(messages) == [1, 2, 3], count
-
-    def test_what_was_yielded_of_a_long_answer_is_not_yielded_again(self) -> None:
-        """Bytes at a position never change, so the beginning of the second answer is skipped."""
-        body = bytes(range(256)) * (PIECE // 256 * 2 + 100)
-        response = answer(200, tail_at("9"), body)
-        server = ScriptedServer([cut_after(PIECE + PIECE // 2, response), response])
-        pieces: list[bytes] = []
-        ended = server.stream().read().deliver(lambda batch: pieces.append(batch.data))
-        server.advance(2)
-        assert result_of(ended) is None
-        assert len(pieces) > 2
-        assert b"".join(pieces) == body
-
-    def test_the_offset_waits_for_the_whole_answer(self) -> None:
-        """A piece of an answer has no offset of its own: resuming after it begins at the answer's."""
-        body = b"x" * (3 * PIECE)
-        server = ScriptedServer([answer(200, tail_at("9"), body)])
-        batches: list[Batch[bytes]] = []
-        result_of(server.stream().read("3").deliver(batches.append))
-        *pieces, last = batches
-        assert len(pieces) >= 2
-        assert {(batch.offset, batch.up_to_date) for batch in pieces} == {("3", False)}
-        assert (last.offset, last.up_to_date) == ("9", True)
-
-    def test_a_shorter_second_answer_is_skipped_into_the_next(self) -> None:
-        """A server may cut its answers elsewhere the second time."""
-        body = b"".join(b"%07d " % number for number in range(2 * PIECE // 8))
-        first = answer(200, tail_at("9"), body)
-        half = len(body) // 4
-        again = [answer(200, {"Stream-Next-Offset": "4"}, body[:half]), answer(200, tail_at("9"), body[half:])]
-        server = ScriptedServer([cut_after(PIECE + PIECE // 2, first), *again])
-        collected = server.stream().read().collect()
-        server.advance(2)
-        assert result_of(collected) == body
-
-    def test_a_connection_that_is_always_cut_is_given_up(self) -> None:
-        """Patience is finite: here four retries."""
-        server = ScriptedServer.always(lambda asked: asked.cut())
-        collected = server.stream().read().collect()
-        server.advance(60)
-        assert error_of(collected, ConnectionFailed).url == URL
-        assert len(server.asked) == 5
-
-    def test_refused_connections_are_tried_again(self) -> None:
-        """A server that is about to restart."""
-        server = ScriptedServer([answer(200, tail_at("1"), b"x")])
-        factory, server.network.server = server.network.server, None
-        collected = server.stream().read().collect()
-        server.advance(2)
-        assert is_waiting(collected)
-        server.network.server = factory
-        server.advance(4)
-        assert result_of(collected) == b"x"
 
 
 class TestGarbage:
@@ -430,21 +311,98 @@ class TestShortConnections:
 
     def test_a_server_that_restarts_is_no_reason_to_give_up_sse(self) -> None:
         """Broken connections are failures of the network, not of SSE."""
-        broken = cut_after(10_000, chunked(200, EVENTS, events(data("[1]"), control("1"))))
-        server = ScriptedServer([*[broken] * 5, chunked(200, EVENTS, events(FINAL))])
+
+        def broken(number: int) -> Script:
+            return cut_after(10_000, chunked(200, EVENTS, events(data(f"[{number}]"), control(str(number)))))
+
+        server = ScriptedServer([*map(broken, range(1, 6)), chunked(200, EVENTS, events(FINAL))])
         collected = server.stream().read_json(live="sse").collect()
         server.advance(30)
-        assert result_of(collected) == [1] * 5
+        assert result_of(collected) == [1, 2, 3, 4, 5]
         assert {asked.query["live"] for asked in server.asked} == {"sse"}
 
+    def test_idle_connections_that_break_after_a_while_are_taken_up_for_ever(self) -> None:
+        """Patience is for failures in a row; a connection that has lasted is none, even when nothing came."""
 
-def test_events_that_come_twice_are_the_servers_word() -> None:
-    """A control event says where the data before it end; the client adds nothing to that and drops nothing."""
-    blocks = [data("[1]"), control("1"), control("1"), data("[2]"), control("2"), FINAL]
-    server = ScriptedServer([chunked(200, EVENTS, events(*blocks))])
-    batches: list[Batch[list[int]]] = []
-    result_of(server.stream().read_json(live="sse").deliver(batches.append))
-    assert [(batch.data, batch.offset) for batch in batches] == [([1], "1"), ([], "1"), ([2], "2"), ([], "9")]
+        def for_a_while(asked: Asked) -> None:
+            asked.say(chunked(200, EVENTS, events(control("1", upToDate="true"))))
+            server.clock.callLater(30, asked.transport.crash)
+
+        server = ScriptedServer([*[for_a_while] * 20, chunked(200, EVENTS, events(FINAL))])
+        collected = server.stream().read_json("1", "sse").collect()
+        server.advance(20 * 32)
+        assert result_of(collected) == []
+
+
+class TestRepetition:
+    def messages_of(self, *blocks: str) -> list[tuple[list[int], str]]:
+        """Messages and offset of every batch of an event stream."""
+        server = ScriptedServer([chunked(200, EVENTS, events(*blocks))])
+        batches: list[Batch[list[int]]] = []
+        result_of(server.stream().read_json(live="sse").deliver(batches.append))
+        return [(batch.data, batch.offset) for batch in batches]
+
+    def test_an_event_that_comes_twice_is_yielded_once(self) -> None:
+        """Data move the offset (Section 8): those that end where the reader stands were received already."""
+        repeated = (data("[1]"), control("1"))
+        assert self.messages_of(*repeated, *repeated, data("[2]"), control("2"), FINAL) == [
+            ([1], "1"),
+            ([], "1"),
+            ([2], "2"),
+            ([], "9"),
+        ]
+
+    def test_a_series_of_events_that_comes_again_is_yielded_once(self) -> None:
+        """Offsets sort as strings (Section 8), so what lies before the reader shows."""
+        series = (data("[1]"), control("1"), data("[2]"), control("2"), data("[3]"), control("3"))
+        found = self.messages_of(*series, *series, data("[4]"), control("4"), FINAL)
+        assert [message for messages, _ in found for message in messages] == [1, 2, 3, 4]
+        assert [offset for _, offset in found] == ["1", "2", "3", "3", "4", "9"]
+
+    def test_offsets_that_do_not_sort_lose_nothing(self) -> None:
+        """A server that does not pad its numbers is still read."""
+        found = self.messages_of(
+            data("[1]"), control("9"), data("[2]"), control("10"), control("11", streamClosed="true")
+        )
+        assert found == [([1], "9"), ([2], "10"), ([], "11")]
+
+    def test_what_a_new_connection_repeats_is_yielded_once(self) -> None:
+        """Some servers begin with the last event once more."""
+        opening = chunked(200, EVENTS, events(data("[1]"), control("1")))
+        again = chunked(200, EVENTS, events(data("[1]"), control("1"), data("[2]"), control("2"), FINAL))
+        server = ScriptedServer([cut_after(len(opening), opening), again])
+        collected = server.stream().read_json(live="sse").collect()
+        server.advance(2)
+        assert result_of(collected) == [1, 2]
+
+    def test_a_stream_that_was_restored_from_a_backup_is_followed(self) -> None:
+        """A new connection may begin before the offset that was asked for; what comes then is new."""
+        opening = chunked(200, EVENTS, events(data("[1,2]"), control("2")))
+        restored = chunked(200, EVENTS, events(control("1", upToDate="true"), data("[3]"), control("2"), FINAL))
+        server = ScriptedServer([cut_after(len(opening), opening), restored])
+        collected = server.stream().read_json(live="sse").collect()
+        server.advance(2)
+        assert result_of(collected) == [1, 2, 3]
+
+    @pytest.mark.parametrize("live", [None, "long-poll"])
+    def test_an_answer_that_ends_where_it_begins_brings_nothing(self, live: Any) -> None:
+        """A stale cache may send what was asked for before; the reader goes on from where it is."""
+        stale = answer(200, {"Stream-Next-Offset": "1"}, b"[1]")
+        server = ScriptedServer([stale, stale, answer(200, tail_at("2", **CLOSED), b"[2]")])
+        collected = server.stream().read_json(live=live).collect()
+        server.advance(2)
+        assert result_of(collected) == ([1] if live is None else [1, 2])
+
+    @pytest.mark.parametrize("live", [None, "long-poll"])
+    def test_empty_arrays_for_ever_are_no_busy_loop(self, live: Any) -> None:
+        """An array without messages is no progress, although it has bytes."""
+        server = ScriptedServer.always(answer(200, {"Stream-Next-Offset": "1"}, b"[]"))
+        reading = server.stream().read_json(live=live)
+        ended = reading.deliver(lambda batch: None)
+        server.advance(60)
+        assert len(server.asked) < 20
+        reading.close()
+        assert result_of(ended) is None
 
 
 @settings(max_examples=60, deadline=None)
