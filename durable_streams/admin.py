@@ -16,6 +16,8 @@ from twisted.internet.task import react
 from durable_streams.errors import StorageFailed, StreamError
 from durable_streams.protocol.content_types import Kind
 from durable_streams.protocol.json_messages import array_of
+from durable_streams.protocol.offsets import EARLIEST
+from durable_streams.protocol.retention import NO_LIMITS, Retention
 from durable_streams.service import StreamService
 from durable_streams.storage.local import LocalStorage, RealWorkers
 from durable_streams.storage.local.backup import back_up, restore
@@ -97,19 +99,31 @@ def _restore(chosen: argparse.Namespace) -> int:
 
 
 class Description(msgspec.Struct, rename="camel"):
-    """The first line of an export; the stream's bytes follow it, messages of JSON as one array."""
+    """The first line of an export; the stream's bytes follow it, messages of JSON as one array.
+
+    The limits are those of the stream's retention. What it has dropped is not there; on import the messages are new.
+    """
 
     content_type: str
     ttl: int | None
     expires_at: float | None
     closed: bool
+    max_age: int | None = None
+    max_messages: int | None = None
+    max_bytes: int | None = None
+
+    @property
+    def retention(self) -> Retention | None:
+        limits = Retention(self.max_age, self.max_messages, self.max_bytes)
+        return None if limits == NO_LIMITS else limits
 
 
 async def _export(service: StreamService, stream: str, output: BinaryIO) -> None:
     described = await service.describe(stream)
-    line = Description(described.content_type, described.ttl, described.expires_at, described.closed)
+    limits = (described.retention or NO_LIMITS).limits
+    line = Description(described.content_type, described.ttl, described.expires_at, described.closed, *limits)
     output.write(msgspec.json.encode(line) + b"\n")
-    position, data = 0, []
+    position, data = EARLIEST, []
     while position < described.tail:
         part = await service.read_at(described.path, position)
         position = part.end
@@ -130,6 +144,7 @@ async def _import(service: StreamService, stream: str, source: BinaryIO) -> None
         expires_at=line.expires_at,
         data=source.read(),
         closed=line.closed,
+        retention=line.retention,
     )
     if not created.created:
         raise StorageFailed(f"there is a stream {stream} already")

@@ -106,6 +106,11 @@ class Boundaries:
     def __len__(self) -> int:
         return len(self._ends) - self._head
 
+    @property
+    def end(self) -> int:
+        """Where the newest message ends."""
+        return self._ends[-1] if len(self) else self.start
+
     # --- noting
 
     def append(self, start: int, data: bytes, at: float) -> None:

@@ -22,6 +22,8 @@ from durable_streams.storage.trim_queue import overdue_at
 FILE_NAME = "base.sqlite"
 LARGEST_RUN = 1024 * 1024
 GARBAGE_STEP = 256
+FREE_PAGES = 4096
+"""Free pages that the file may keep in any case, to be used again; beyond that, a third of those in use."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_fork = msgspec.msgpack.Decoder(ForkPoint).decode
@@ -42,6 +44,8 @@ def connect(directory: Path, *, timeout: float = 30.0) -> sqlite3.Connection:
     connection = sqlite3.connect(
         directory / FILE_NAME, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=64
     )
+    # For a file that is made now: what is free at its end can be given back to the file system.
+    connection.execute("pragma auto_vacuum = incremental")
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
     connection.execute("pragma cache_size = -65536")
@@ -213,6 +217,26 @@ class BaseStore:
         )
         return self.connection.execute(query, (now, *after, limit)).fetchall()
 
+    def spans(self, stream_id: int) -> list[tuple[int, int]]:
+        """Where a stream's bytes begin and end without a gap, in order."""
+        spans: list[tuple[int, int]] = []
+        query = "select start, length from runs where stream_id = ? order by start"
+        for start, length in self.connection.execute(query, (stream_id,)):
+            end = start + length
+            if spans and spans[-1][1] == start:
+                start = spans.pop()[0]
+            spans.append((start, end))
+        return spans
+
+    def has_unneeded_runs(self, stream: Stream) -> bool:
+        """Whether there are runs that neither the stream nor its forks need."""
+        return bool(self._unneeded_runs(stream.stream_id, stream.earliest, *(stream.lent or (stream.earliest,) * 2)))
+
+    def is_to_be_trimmed(self, stream: Stream) -> bool:
+        """Whether the stream's unneeded runs are about to be removed."""
+        query = "select 1 from trimmed where stream_id = ?"
+        return self.connection.execute(query, (stream.stream_id,)).fetchone() is not None
+
     # --- writing
 
     def write_stream(self, stream: Stream) -> None:
@@ -247,7 +271,7 @@ class BaseStore:
         if stream.boundaries is not None:
             write_boundaries(self.connection, stream.stream_id, stream.boundaries)
         if stream.earliest > stream.beginning:
-            self.connection.execute("insert or ignore into trimmed values (?)", (stream.stream_id,))
+            self._trim(stream.stream_id, stream.earliest, *(stream.lent or (stream.earliest, stream.earliest)))
 
     def write_producers(self, stream_id: int, producers: dict[str, ProducerState]) -> None:
         rows = [(stream_id, name, state.epoch, state.last_seq) for name, state in producers.items()]
@@ -314,32 +338,36 @@ class BaseStore:
         return True
 
     def _collect_trimmed(self) -> bool:
-        """Remove some of the runs that lie before a stream's earliest byte and that no fork needs."""
-        query = (
-            "select trimmed.stream_id, earliest, lent_from, lent_to from trimmed left join streams using (stream_id) "
-            "limit 1"
-        )
-        row = self.connection.execute(query).fetchone()
+        """Go on with a stream that had too many runs to remove in one step."""
+        row = self.connection.execute("select stream_id from trimmed limit 1").fetchone()
         if row is None:
             return False
-        stream_id, earliest, lent_from, lent_to = row
-        if earliest is not None:
-            lent = (earliest, earliest) if lent_from is None else (lent_from, lent_to)
-            if self._remove_trimmed(stream_id, earliest, *lent) == GARBAGE_STEP:
-                return True
-            self._shorten_first_run(stream_id, earliest, *lent)
-        self.connection.execute("delete from trimmed where stream_id = ?", (stream_id,))
+        self.connection.execute("delete from trimmed where stream_id = ?", row)
+        query = (
+            "select stream_id, earliest, ifnull(lent_from, earliest), ifnull(lent_to, earliest) from streams "
+            "where stream_id = ?"
+        )
+        for found in self.connection.execute(query, row).fetchall():
+            self._trim(*found)
         return True
 
-    def _remove_trimmed(self, stream_id: int, earliest: int, lent_from: int, lent_to: int) -> int:
+    def _trim(self, stream_id: int, earliest: int, lent_from: int, lent_to: int) -> None:
+        """Remove the runs before a stream's earliest byte that no fork needs; if they are many, note it for later."""
+        runs = self._unneeded_runs(stream_id, earliest, lent_from, lent_to)
+        self._remove_runs(stream_id, runs)
+        if len(runs) == GARBAGE_STEP:
+            self.connection.execute("insert or ignore into trimmed values (?)", (stream_id,))
+        else:
+            self._shorten_first_run(stream_id, earliest, lent_from, lent_to)
+
+    def _unneeded_runs(self, stream_id: int, earliest: int, lent_from: int, lent_to: int) -> list[tuple[int, int]]:
+        """Some runs that lie before the earliest byte and not where bytes are lent."""
         query = (
             "select start, data_id from runs where stream_id = ? and start < ? and start + length <= ? "
             "and (start + length <= ? or start >= ?) limit ?"
         )
         limits = (stream_id, earliest, earliest, lent_from, lent_to, GARBAGE_STEP)
-        runs = self.connection.execute(query, limits).fetchall()
-        self._remove_runs(stream_id, runs)
-        return len(runs)
+        return self.connection.execute(query, limits).fetchall()
 
     def _shorten_first_run(self, stream_id: int, earliest: int, lent_from: int, lent_to: int) -> None:
         """Cut the front off the run that the earliest byte lies in, when that is more than half of it."""
@@ -354,6 +382,17 @@ class BaseStore:
         (data,) = self.connection.execute("select bytes from data where data_id = ?", (data_id,)).fetchone()
         self._remove_runs(stream_id, [(start, data_id)])
         self._write_run(stream_id, earliest, data[earliest - start :])
+
+    def give_back_pages(self) -> bool:
+        """Give some free pages back to the file system; False when there are not many. A transaction of its own."""
+        free = self._value("pragma freelist_count")
+        if free <= max(FREE_PAGES, self._value("pragma page_count") // 4):
+            return False
+        if not self._value("pragma auto_vacuum"):
+            return False
+        # As a script, because a statement that is not read to its end gives back one page only.
+        self.connection.executescript(f"pragma incremental_vacuum({GARBAGE_STEP})")
+        return True
 
     def record_progress(self, folded_segment: int, last_stream_id: int) -> None:
         self.connection.execute(

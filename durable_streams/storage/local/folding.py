@@ -83,7 +83,7 @@ class Folding:
             self._base.add_bytes(stream, low, data[low - start : high - start])
 
     def collect_garbage(self) -> bool:
-        """One small step of removing bytes that nobody needs; False when there are none."""
+        """One small step of removing bytes that nobody needs, or of making the file smaller; False when all is done."""
         connection = self._base.connection
         connection.execute("begin immediate")
         try:
@@ -92,4 +92,4 @@ class Folding:
         except BaseException:
             connection.execute("rollback")
             raise
-        return more
+        return more or self._base.give_back_pages()

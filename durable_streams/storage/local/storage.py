@@ -47,7 +47,7 @@ from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.space import Space
 from durable_streams.storage.local.workers import Folder, Workers
 from durable_streams.storage.stream_ids import StreamIds
-from durable_streams.storage.trim_queue import TrimQueue
+from durable_streams.storage.trim_queue import TrimQueue, overdue_at
 
 _log = Logger()
 _T = TypeVar("_T")
@@ -624,8 +624,15 @@ class LocalStorage:
         """Bring streams into memory, which notices that their time has come."""
         for path in paths:
             if not self._residents.knows(path):
-                self.describe(path).addErrback(lambda failure: failure.trap(StreamError) and None)
+                looked = self._when_visible(path, self._trim_overdue)
+                looked.addErrback(lambda failure: failure.trap(StreamError) and None)
         return self._take_expired()
+
+    def _trim_overdue(self, hot: HotStream) -> Deferred[None]:
+        now, due = self._clock.seconds(), overdue_at(hot.stream)
+        if due is not None and due <= now:
+            self._trim(hot.stream, now)
+        return succeed(None)
 
     def _take_expired(self) -> list[str]:
         removed, self._expired = self._expired, []

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from durable_streams.errors import StorageFailed
-from durable_streams.storage.local.base import FILE_NAME, BaseStore, connect
+from durable_streams.protocol.stream import Stream
+from durable_streams.storage.local.base import FILE_NAME, BaseStore, connect, migrate
 from durable_streams.storage.local.checkpointer import JOURNAL
 from durable_streams.storage.local.files import OsFiles
 from durable_streams.storage.local.folding import load_touched
@@ -23,6 +24,7 @@ class Figures:
 
     streams: int
     soft_deleted: int
+    with_retention: int
     stream_bytes: int
     runs: int
     base_bytes: int
@@ -47,6 +49,7 @@ def figures(directory: Path) -> Figures:
     found = Figures(
         one("select count(*) from streams"),
         one("select count(*) from streams where soft_deleted"),
+        one("select count(*) from streams where retention is not null"),
         one("select sum(length) from runs"),
         one("select count(*) from runs"),
         (directory / FILE_NAME).stat().st_size,
@@ -65,10 +68,16 @@ def faults(directory: Path) -> Iterator[str]:
     except StorageFailed as failure:
         yield failure.reason
         return
+    try:
+        # As the service would at its start; a directory or a backup may be older than this program.
+        migrate(connection)
+    except StorageFailed as failure:
+        yield failure.reason
+        return
     base = BaseStore(connection)
     yield from _faults_of_sqlite(connection)
     yield from _faults_of_runs(connection)
-    yield from _faults_of_forks(connection)
+    yield from _faults_of_streams(base)
     yield from _faults_of_journal(directory, base)
     connection.close()
 
@@ -89,36 +98,58 @@ def _faults_of_sqlite(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _faults_of_runs(connection: sqlite3.Connection) -> Iterator[str]:
-    """The runs of a stream must follow each other from its beginning to its tail."""
+    """Every run must be as long as it says, and no two of a stream may overlap."""
     kept = (
         "select stream_id, start, length, length(bytes) from runs left join data using (data_id) "
         "order by stream_id, start"
     )
-    ends: dict[int, int] = {}
+    before, end = 0, 0
     for stream_id, start, length, found in connection.execute(kept):
         if found != length:
             yield f"stream {stream_id}: the run at {start} should have {length} bytes, it has {found}"
-        if stream_id in ends and ends[stream_id] != start:
-            yield f"stream {stream_id}: bytes from {ends[stream_id]} to {start} are missing"
-        ends[stream_id] = start + length
-    for stream_id, path, tail, fork in connection.execute("select stream_id, path, tail, fork from streams"):
-        if ends.get(stream_id, tail if fork else 0) != tail:
-            yield f"stream {path}: its tail is {tail}, its bytes end at {ends.get(stream_id, 0)}"
+        if stream_id == before and start < end:
+            yield f"stream {stream_id}: its run at {start} begins before the one before it ends, at {end}"
+        before, end = stream_id, start + length
 
 
-def _faults_of_forks(connection: sqlite3.Connection) -> Iterator[str]:
-    """Every source must be there and know how many forks need it."""
-    base = BaseStore(connection)
+def _faults_of_streams(base: BaseStore) -> Iterator[str]:
+    """Every byte that a stream or its forks need must be there, and every source know how many forks need it."""
+    forks: dict[int, int] = {}
     counted: dict[int, int] = {}
-    rows = connection.execute("select stream_id, forks, path from streams").fetchall()
-    for stream in base.by_ids(stream_id for stream_id, _, _ in rows):
+    ids = [stream_id for (stream_id,) in base.connection.execute("select stream_id from streams")]
+    for stream in base.by_ids(ids):
+        counted[stream.stream_id] = stream.forks
         if stream.fork is not None:
-            counted[stream.fork.source_id] = counted.get(stream.fork.source_id, 0) + 1
-    for stream_id, forks, path in rows:
-        if forks != counted.pop(stream_id, 0):
-            yield f"stream {path}: it counts {forks} forks, and there are others"
-    for source in counted:
+            forks[stream.fork.source_id] = forks.get(stream.fork.source_id, 0) + 1
+        yield from _faults_of_bytes(base, stream)
+        yield from _faults_of_retention(base, stream)
+    for stream_id, count in counted.items():
+        if count != forks.pop(stream_id, 0):
+            yield f"stream {stream_id}: it counts {count} forks, and there are others"
+    for source in forks:
         yield f"a fork needs stream {source}, which is not there"
+
+
+def _faults_of_bytes(base: BaseStore, stream: Stream) -> Iterator[str]:
+    """What is needed of a stream's own bytes must be in runs that follow each other, up to the tail."""
+    spans = base.spans(stream.stream_id)
+    if spans and spans[-1][1] > stream.tail:
+        yield f"stream {stream.path}: its tail is {stream.tail}, its bytes end at {spans[-1][1]}"
+    for low, high in stream.needed(stream.beginning, stream.tail):
+        end = next((end for start, end in spans if start <= low < end), low)
+        if end < high:
+            missing = f"its bytes end at {end}" if high == stream.tail else f"bytes from {end} to {high} are missing"
+            yield f"stream {stream.path}: its tail is {stream.tail}, {missing}"
+
+
+def _faults_of_retention(base: BaseStore, stream: Stream) -> Iterator[str]:
+    """A stream must begin where its messages do, and what is not needed must be gone, or be about to go."""
+    if stream.boundaries is not None and stream.boundaries.end != stream.tail:
+        yield f"stream {stream.path}: its tail is {stream.tail}, its messages end at {stream.boundaries.end}"
+    if not stream.earliest <= stream.tail:
+        yield f"stream {stream.path}: it begins at {stream.earliest}, behind its tail {stream.tail}"
+    if stream.earliest > stream.beginning and base.has_unneeded_runs(stream) and not base.is_to_be_trimmed(stream):
+        yield f"stream {stream.path}: bytes before {stream.earliest} are still there"
 
 
 def _faults_of_journal(directory: Path, base: BaseStore) -> Iterator[str]:
