@@ -1,0 +1,1 @@
+"""A Klein application that is called when there are new orders, and knows who is calling."""
