@@ -17,12 +17,9 @@ from durable_streams.interfaces import IStorage, IStorageMaker
 from durable_streams.process import Process
 from durable_streams.server import Listener, StreamServer
 from durable_streams.service import StreamService
-from durable_streams.subscriptions.interfaces import ISubscriptionStore
-from durable_streams.subscriptions.memory_store import MemorySubscriptionStore
+from durable_streams.subscriptions.local import local_subscriptions, memory_subscriptions
 from durable_streams.subscriptions.service import SubscriptionService
 from durable_streams.subscriptions.settings import SubscriptionSettings
-from durable_streams.subscriptions.sqlite_store import FILE_NAME, SqliteSubscriptionStore, WriterThread
-from durable_streams.subscriptions.webhook import Webhooks
 from durable_streams.web.application import DEFAULT_PREFIX, StreamApplication
 from durable_streams.web.channels import CHANNELS
 from durable_streams.web.eager import EagerEndpoint
@@ -221,19 +218,15 @@ def _storage(options: Options) -> IStorage:
         raise usage.UsageError(f"--storage {options['storage']}: {error}") from None
 
 
-def _subscription_store(options: Options, clock: Any) -> ISubscriptionStore:
+def _subscriptions(options: Options, service: StreamService, clock: Any) -> SubscriptionService:
     """Subscriptions are kept beside the streams, or in memory like them."""
     storage, _, argument = options["storage"].partition(":")
-    if storage == "memory":
-        return MemorySubscriptionStore()
-    directory = argument if storage == "local" and argument else options["data-dir"]
-    return SqliteSubscriptionStore(Path(directory).absolute() / FILE_NAME, lambda: WriterThread(clock))
-
-
-def _subscriptions(options: Options, service: StreamService, clock: Any) -> SubscriptionService:
-    webhooks = Webhooks(clock, bool(options["allow-loopback-webhooks"]))
+    allow_loopback = bool(options["allow-loopback-webhooks"])
     settings = SubscriptionSettings(public_url=options["public-url"])
-    return SubscriptionService(service, _subscription_store(options, clock), webhooks, settings)
+    if storage == "memory":
+        return memory_subscriptions(service, clock, allow_loopback_webhooks=allow_loopback, settings=settings)
+    directory = argument if storage == "local" and argument else options["data-dir"]
+    return local_subscriptions(service, directory, clock, allow_loopback_webhooks=allow_loopback, settings=settings)
 
 
 def settings_from(options: Options) -> HttpSettings:
