@@ -44,6 +44,7 @@ def _turn_reactor() -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seeds", type=int, default=400, help="how many seeds the crash simulation lives through")
     parser.addoption("--first-seed", type=int, default=0, help="the seed with which it begins")
+    parser.addoption("--soak", type=float, default=6.0, help="seconds for which the client's soak kills its server")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

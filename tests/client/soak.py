@@ -1,8 +1,9 @@
 """A producer and readers in every live mode over a server that is killed and started again, once a second.
 
-Every reader must get every message exactly once and in order. A few seconds by default::
+Every reader must get every message exactly once and in order: the three modes, and a ``LiveListener``. The test runs it
+for a few seconds; ``pytest tests/client/test_soak.py --soak 60`` or this for longer::
 
-    python -m tests.client.soak --soak --storage local
+    python -m tests.client.soak --seconds 60
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 
-from durable_streams.client import Batching, Connections, LiveMode, RetryPolicy, StreamHandle
+from durable_streams.client import Batching, Connections, LiveMode, RetryPolicy, StreamDirectory
+from durable_streams.live import LiveListener, OverHttp
 
 reactor: Any = installed_reactor
 
-SHORT = 6.0
-LONG = 600.0
-LIFE = 1.0
-"""Seconds from the server's first answer to its next death."""
+LIFE = 0.4
+"""Seconds from the server's first answer to its next death; to start it takes about as long again."""
 
 MODES: list[LiveMode] = ["long-poll", "sse", "auto"]
+LISTENER = "listener"
 PATIENCE = RetryPolicy(max_retries=400, initial_delay=0.02, max_delay=0.2)
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -48,7 +49,7 @@ class MortalServer:
 
     def __init__(self, storage: str, directory: str) -> None:
         self.port = _free_port()
-        self.url = f"http://127.0.0.1:{self.port}/v1/stream/soak"
+        self.root = f"http://127.0.0.1:{self.port}/v1/stream/"
         self.kills = 0
         self._log = Path(directory) / "server.log"
         self._options = ["--listen", f"tcp:{self.port}:interface=127.0.0.1", "--storage", storage]
@@ -79,21 +80,25 @@ class MortalServer:
 class Soak:
     """One run against one server."""
 
-    def __init__(self, server: MortalServer, stream: StreamHandle, seconds: float) -> None:
+    def __init__(self, server: MortalServer, streams: StreamDirectory, seconds: float) -> None:
         self._server = server
-        self._stream = stream
+        self._streams = streams
+        self._stream = streams.stream("soak")
         self._end = time.monotonic() + seconds
         self._sent = 0
-        self._received = dict.fromkeys(MODES, 0)
+        self._received = dict.fromkeys([*MODES, LISTENER], 0)
 
     async def run(self) -> Verdict:
         await self._stream.create(content_type="application/json")
         reading = [Deferred.fromCoroutine(self._read(mode)) for mode in MODES]
+        reading.append(Deferred.fromCoroutine(self._listen()))
         killing = Deferred.fromCoroutine(self._kill_once_a_second())
         await self._produce()
         await killing
         await gatherResults(reading, consumeErrors=True)
-        return Verdict(self._sent, {str(mode): count for mode, count in self._received.items()}, self._server.kills)
+        for reader, count in self._received.items():
+            assert count == self._sent, f"{reader}: {count} of {self._sent} messages came"
+        return Verdict(self._sent, dict(self._received), self._server.kills)
 
     async def _produce(self) -> None:
         producer = self._stream.producer("soak", batching=Batching(max_items=50, max_in_flight=3))
@@ -107,12 +112,29 @@ class Soak:
 
     async def _read(self, mode: LiveMode) -> None:
         async for message in self._stream.read_json(live=mode).each():
-            expected = self._received[mode]
-            if message != {"n": expected}:
-                raise AssertionError(f"{mode}: {message} came where {expected} was expected")
-            self._received[mode] += 1
-        if self._received[mode] != self._sent:
-            raise AssertionError(f"{mode}: {self._received[mode]} of {self._sent} messages came")
+            self._check(mode, message)
+
+    async def _listen(self) -> None:
+        complete: Deferred[None] = Deferred()
+        listener = LiveListener(
+            OverHttp(self._streams),
+            on_data=lambda messages, offset: self._check_all(LISTENER, messages),
+            on_complete=lambda: complete.callback(None),
+            on_error=complete.errback,
+            reconnecting=PATIENCE,
+        )
+        listener.listen("soak")
+        await complete
+
+    def _check_all(self, reader: str, messages: list[Any]) -> None:
+        for message in messages:
+            self._check(reader, message)
+
+    def _check(self, reader: str, message: object) -> None:
+        expected = self._received[reader]
+        if message != {"n": expected}:
+            raise AssertionError(f"{reader}: {message} came where {expected} was expected")
+        self._received[reader] += 1
 
     async def _kill_once_a_second(self) -> None:
         while time.monotonic() < self._end:
@@ -130,7 +152,7 @@ async def soak(storage: str, seconds: float) -> Verdict:
         server = MortalServer(storage, directory)
         server.start()
         try:
-            return await Soak(server, StreamHandle(server.url, connections.treq, retry=PATIENCE), seconds).run()
+            return await Soak(server, StreamDirectory(server.root, connections.treq, retry=PATIENCE), seconds).run()
         except Exception:
             print(server.last_words, file=sys.stderr)
             raise
@@ -152,12 +174,12 @@ _TWISTD = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd impor
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--soak", action="store_true", help=f"for {LONG:g} seconds instead of {SHORT:g}")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long it runs")
     parser.add_argument("--storage", default="local", help="a durable storage, as twistd durable-streams knows it")
     options = parser.parse_args()
 
     async def run() -> None:
-        verdict = await soak(options.storage, LONG if options.soak else SHORT)
+        verdict = await soak(options.storage, options.seconds)
         print(f"{verdict.kills} kills; {verdict.sent} messages, each once and in order: {verdict.received}")
 
     react(lambda _: Deferred.fromCoroutine(run()))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 import pytest_twisted
 
-from tests.client.soak import SHORT, soak
+from tests.client.soak import soak
 
 
-@pytest.mark.parametrize("storage", ["local"])
 @pytest_twisted.ensureDeferred
-async def test_every_message_arrives_once_and_in_order(storage: str) -> None:
+async def test_every_message_arrives_once_and_in_order(pytestconfig: pytest.Config) -> None:
     """The producer repeats, the server drops what it has, every reader resumes where it was (Sections 5.2.1 and 8)."""
-    verdict = await soak(storage, SHORT)
+    verdict = await soak("local", pytestconfig.getoption("soak"))
     assert verdict.kills >= 2
     assert verdict.sent > 1000
     assert set(verdict.received.values()) == {verdict.sent}
