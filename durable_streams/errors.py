@@ -72,6 +72,14 @@ class StreamSeqRegression(StreamError):
 
 
 @dataclass(eq=False)
+class PreconditionFailed(StreamError):
+    """The stream is no longer as ``If-Match`` names it; ``etag`` is its state now (RFC 9110, 13.1.1)."""
+
+    path: str
+    etag: str
+
+
+@dataclass(eq=False)
 class EmptyAppend(StreamError):
     """An append without bytes, or of an empty JSON array, that does not close the stream (Sections 5.2 and 9.1.3)."""
 

@@ -62,7 +62,8 @@ class IStorage(Interface):
         """Append, close, or both in one step. Counts as an access. May be repeated safely only with a producer.
 
         Fails with ``StreamNotFound``, ``StreamGone``, ``StreamIsClosed``, ``ContentTypeMismatch``, ``InvalidMessages``,
-        ``EmptyAppend``, ``StreamSeqRegression``, ``ProducerFenced``, ``ProducerSequenceGap`` or ``ProducerEpochStart``.
+        ``EmptyAppend``, ``PreconditionFailed``, ``StreamSeqRegression``, ``ProducerFenced``, ``ProducerSequenceGap`` or
+        ``ProducerEpochStart``.
         """
 
     def delete(command: Delete) -> Deferred[None]:

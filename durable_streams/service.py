@@ -13,8 +13,9 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from durable_streams.errors import OffsetInsideMessage, OffsetTrimmed, StreamError, StreamNotFound
+from durable_streams.errors import MalformedField, OffsetInsideMessage, OffsetTrimmed, StreamError, StreamNotFound
 from durable_streams.interfaces import INotifier, IStorage, IStreamObserver
+from durable_streams.last_messages import position_of_last
 from durable_streams.notifier.local import LocalNotifier
 from durable_streams.notifier.observers import StreamObservers
 from durable_streams.notifier.signal import ChangeSignal
@@ -27,6 +28,7 @@ from durable_streams.protocol.commands import (
     ResolvedSubOffset,
 )
 from durable_streams.protocol.content_types import Kind, parse_content_type
+from durable_streams.protocol.etags import parse_if_match
 from durable_streams.protocol.json_messages import (
     SEPARATOR,
     end_of_message,
@@ -295,6 +297,16 @@ class StreamService(Service):
         if before.data != SEPARATOR:
             raise OffsetInsideMessage(path, found.start)
 
+    async def position_of_last_at(self, path: str, count: int) -> int:
+        """The position at which the last ``count`` messages of a JSON stream begin.
+
+        Fails with ``MalformedField`` for a stream without messages, else as ``read_at`` does.
+        """
+        stream = await self.describe_at(path)
+        if stream.kind is not Kind.JSON:
+            raise MalformedField("tail", "counts messages, and only JSON streams have them")
+        return await position_of_last(self.storage, stream, count)
+
     def read_live_at(self, path: str, position: int | None, timeout: float | None) -> Deferred[Slice]:
         """As ``read_at``, but at the tail of an open stream wait for more (Section 5.7).
 
@@ -368,10 +380,21 @@ class StreamService(Service):
         return self.perform_create(Create(path_named(name), None, ttl, expires_at, False, data, request, retention))
 
     def append(
-        self, name: str, data: bytes, *, stream_seq: str | None = None, close: bool = False
+        self,
+        name: str,
+        data: bytes,
+        *,
+        stream_seq: str | None = None,
+        close: bool = False,
+        if_match: str | None = None,
     ) -> Deferred[AppendResult]:
-        """Append bytes; for a JSON stream, one value or an array of messages. ``close`` ends the stream with them."""
-        return self.perform_append(Append(path_named(name), data, stream_seq=stream_seq, close=close))
+        """Append bytes; for a JSON stream, one value or an array of messages. ``close`` ends the stream with them.
+
+        ``if_match`` is the ``etag`` of a result: ``PreconditionFailed`` tells that the stream has changed since.
+        """
+        tags = None if if_match is None else parse_if_match(if_match)
+        command = Append(path_named(name), data, stream_seq=stream_seq, close=close, if_match=tags)
+        return self.perform_append(command)
 
     def append_json(self, name: str, *messages: object, close: bool = False) -> Deferred[AppendResult]:
         """Append Python values as messages of a JSON stream. ``close`` ends the stream with them."""
@@ -392,6 +415,11 @@ class StreamService(Service):
     def read(self, name: str, offset: str = "-1", limit: int | None = None) -> Deferred[Slice]:
         """What follows ``offset``: up to ``limit`` bytes. Read on from the slice's ``next_offset``."""
         return self.read_at(path_named(name), read_position_of(offset), limit)
+
+    async def read_last(self, name: str, count: int) -> Slice:
+        """The last ``count`` messages of a JSON stream; all there are when there are fewer."""
+        path = path_named(name)
+        return await self.read_at(path, await self.position_of_last_at(path, count))
 
     def read_live(self, name: str, offset: str = NOW, timeout: float | None = None) -> Deferred[Slice]:
         """As ``read``, but wait at the tail, up to ``timeout`` seconds, for bytes or the end."""

@@ -10,7 +10,14 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from durable_streams.errors import MalformedField, OffsetInsideMessage, StorageFailed, StreamGone, StreamNotFound
+from durable_streams.errors import (
+    MalformedField,
+    OffsetInsideMessage,
+    PreconditionFailed,
+    StorageFailed,
+    StreamGone,
+    StreamNotFound,
+)
 from durable_streams.protocol.commands import Append
 from durable_streams.protocol.results import AppendResult, Slice
 from durable_streams.service import StreamService
@@ -138,6 +145,29 @@ def test_each_message_tells_where_to_read_on(service: StreamService) -> None:
     assert outcome(service.read("s", first.next_offset)).messages == [b'"two"', b"[3]"]
     assert list(outcome(service.read("s", first.next_offset)).each_message()) == [second, third]
     assert outcome(service.read("s", third.next_offset)).up_to_date
+
+
+def test_the_last_messages_of_a_long_stream(service: StreamService) -> None:
+    """However long it is, and however long they are."""
+    outcome(service.create("s", content_type="application/json"))
+    for size in (1, 100_000, 3, 200_000, 5):
+        outcome(service.append_json("s", "x" * size))
+    found = outcome(Deferred.fromCoroutine(service.read_last("s", 3)))
+    assert found.messages[0] == b'"xxx"'
+    assert outcome(Deferred.fromCoroutine(service.read_last("s", 9))).start == 0
+    outcome(service.create("text", content_type="text/plain"))
+    with pytest.raises(MalformedField, match="tail"):
+        outcome(Deferred.fromCoroutine(service.read_last("text", 1)))
+
+
+def test_an_append_on_condition(service: StreamService) -> None:
+    """Whoever writes by what was read is told when that has changed."""
+    outcome(service.create("s", data=b"1"))
+    read = outcome(service.read("s"))
+    outcome(service.append("s", b"2"))
+    with pytest.raises(PreconditionFailed):
+        outcome(service.append("s", b"3", if_match=read.etag))
+    outcome(service.append("s", b"3", if_match=outcome(service.describe("s")).etag))
 
 
 def test_a_live_read_waits_for_bytes(service: StreamService) -> None:

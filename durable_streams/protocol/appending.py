@@ -5,12 +5,14 @@ from __future__ import annotations
 from durable_streams.errors import (
     ContentTypeMismatch,
     EmptyAppend,
+    PreconditionFailed,
     ProducerFenced,
     StreamIsClosed,
     StreamSeqRegression,
 )
 from durable_streams.protocol.commands import Append
 from durable_streams.protocol.content_types import Kind, media_type
+from durable_streams.protocol.etags import etag, name_tail
 from durable_streams.protocol.events import Appended
 from durable_streams.protocol.json_messages import stored_form
 from durable_streams.protocol.producers import is_duplicate
@@ -20,9 +22,9 @@ from durable_streams.protocol.stream import Stream
 def decide_append(stream: Stream, command: Append, at: float) -> Appended | None:
     """The event that an append or a close makes of a stream, or None when it was done before.
 
-    The checks run in the documented order: closed, producer, content type, messages, Stream-Seq. Raises
-    ``StreamIsClosed``, the producer errors, ``ContentTypeMismatch``, ``InvalidMessages``, ``EmptyAppend`` or
-    ``StreamSeqRegression``.
+    The checks run in the documented order: closed, producer, content type, messages, If-Match, Stream-Seq. Raises
+    ``StreamIsClosed``, the producer errors, ``ContentTypeMismatch``, ``InvalidMessages``, ``EmptyAppend``,
+    ``PreconditionFailed`` or ``StreamSeqRegression``.
     """
     if stream.closed:
         _check_repeats_close(stream, command)
@@ -33,6 +35,8 @@ def decide_append(stream: Stream, command: Append, at: float) -> Appended | None
     data = _data_for(stream, command) if command.body else b""
     if not data and not command.close:
         raise EmptyAppend(stream.path)
+    if command.if_match is not None:
+        _check_is_as_named(stream, command.if_match)
     sequence = command.stream_seq
     if sequence is not None and stream.stream_seq is not None and sequence <= stream.stream_seq:
         raise StreamSeqRegression(stream.path, stream.stream_seq, sequence)
@@ -52,6 +56,11 @@ def _check_repeats_close(stream: Stream, command: Append) -> None:
     if state is not None and claim.epoch < state.epoch:
         raise ProducerFenced(claim.producer_id, state.epoch)
     raise StreamIsClosed(stream.path, stream.tail)
+
+
+def _check_is_as_named(stream: Stream, tags: tuple[str, ...]) -> None:
+    if not name_tail(tags, stream.stream_id, stream.tail, stream.closed):
+        raise PreconditionFailed(stream.path, etag(stream.stream_id, stream.tail, stream.tail, stream.closed))
 
 
 def _data_for(stream: Stream, command: Append) -> bytes:

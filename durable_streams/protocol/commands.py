@@ -49,7 +49,8 @@ class Create(Struct, frozen=True):
 class Append(Struct, frozen=True):
     """Append ``body`` to the stream at ``path``, close it, or both in one step (Sections 5.2 and 5.3).
 
-    ``content_type`` None means whatever the stream has. ``body`` may be empty only when ``close`` is set.
+    ``content_type`` None means whatever the stream has. ``body`` may be empty only when ``close`` is set. ``if_match``
+    are entity tags, one of which must name the stream's state; None is no condition.
     """
 
     path: str
@@ -58,6 +59,7 @@ class Append(Struct, frozen=True):
     stream_seq: str | None = None
     producer: ProducerClaim | None = None
     close: bool = False
+    if_match: tuple[str, ...] | None = None
 
 
 class Delete(Struct, frozen=True):

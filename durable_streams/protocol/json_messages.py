@@ -102,3 +102,18 @@ def end_of_message(stored: bytes, count: int) -> int | None:
         if not end:
             return None
     return end
+
+
+def beginning_of_last(stored: bytes, count: int, behind: int) -> tuple[int | None, int]:
+    """Where the last ``count`` messages begin in ``stored``, and how many messages end in it or behind it.
+
+    ``behind`` is how many messages end behind ``stored``. None when the message before them does not end in it: they
+    begin further ahead, or at the very beginning of the stream.
+    """
+    ends = behind + stored.count(SEPARATOR)
+    if ends <= count:
+        return None, ends
+    at = len(stored)
+    for _ in range(count + 1 - behind):
+        at = stored.rfind(SEPARATOR, 0, at)
+    return at + 1, ends

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from durable_streams.protocol.content_types import Kind
+from durable_streams.protocol.etags import etag
 from durable_streams.protocol.json_messages import SEPARATOR, messages_of
 from durable_streams.protocol.offsets import offset_of
 from durable_streams.protocol.producers import ProducerState
@@ -36,6 +37,11 @@ class StreamDescription(NamedTuple):
         """The offset of the first byte that is left."""
         return offset_of(self.earliest)
 
+    @property
+    def etag(self) -> str:
+        """The state of the stream, as an append's If-Match may name it."""
+        return etag(self.stream_id, self.tail, self.tail, self.closed)
+
 
 class CreateResult(NamedTuple):
     """The stream as it is now, and whether this command made it."""
@@ -50,6 +56,7 @@ class AppendResult(NamedTuple):
     ``duplicate`` says that the batch had been accepted before; ``producer`` is what the stream knows of the producer.
     """
 
+    stream_id: int
     tail: int
     closed: bool
     duplicate: bool
@@ -59,6 +66,11 @@ class AppendResult(NamedTuple):
     def next_offset(self) -> str:
         """The offset of the tail."""
         return offset_of(self.tail)
+
+    @property
+    def etag(self) -> str:
+        """The state after the append, as the next one's If-Match may name it."""
+        return etag(self.stream_id, self.tail, self.tail, self.closed)
 
 
 class Message(NamedTuple):
@@ -79,6 +91,11 @@ class Slice(NamedTuple):
     def end(self) -> int:
         """The position after the last byte."""
         return self.start + len(self.data)
+
+    @property
+    def etag(self) -> str:
+        """The tag of the slice; when it reaches the tail, it names the state of the stream too."""
+        return etag(self.stream.stream_id, self.start, self.end, self.at_end)
 
     @property
     def next_offset(self) -> str:

@@ -92,7 +92,7 @@ class MemoryStorage:
             self._append(event)
         claim = command.producer
         producer = None if claim is None else stream.producers.get(claim.producer_id)
-        return succeed(AppendResult(stream.tail, stream.closed, event is None, producer))
+        return succeed(AppendResult(stream.stream_id, stream.tail, stream.closed, event is None, producer))
 
     def _append(self, event: Appended) -> None:
         self._catalog.apply(event)

@@ -23,6 +23,7 @@ from durable_streams.errors import (
     ForkSubOffsetBeyond,
     InvalidMessages,
     OffsetBeyondTail,
+    PreconditionFailed,
     ProducerEpochStart,
     ProducerFenced,
     ProducerSequenceGap,
@@ -229,6 +230,18 @@ class StorageSuite(StorageDriver):
             if found.up_to_date:
                 break
         assert b"".join(parts) == bytes(range(200))
+
+    def test_of_two_appends_that_name_one_state_the_second_is_refused(self) -> None:
+        """Also when the first one is still on its way."""
+        known = (self.create("s", body=b"abc").stream.etag,)
+        first = self.storage.append(Append("s", b"1", if_match=known))
+        second = self.storage.append(Append("s", b"2", if_match=known))
+        state = self.outcome(first).etag
+        with pytest.raises(PreconditionFailed) as refusal:
+            self.outcome(second)
+        assert refusal.value.etag == state == self.describe("s").etag
+        self.append("s", b"2", if_match=(state,), close=True)
+        assert self.content("s") == b"abc12"
 
     def test_the_tail_can_be_asked_for(self) -> None:
         self.create("s", body=b"abc")

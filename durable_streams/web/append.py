@@ -6,7 +6,7 @@ from durable_streams.errors import EmptyAppend, MalformedField
 from durable_streams.protocol.commands import Append
 from durable_streams.protocol.offsets import offset_of
 from durable_streams.protocol.results import AppendResult
-from durable_streams.web.fields import content_type_in, producer_in, says_closed, stream_seq_in
+from durable_streams.web.fields import content_type_in, if_match_in, producer_in, says_closed, stream_seq_in
 from durable_streams.web.request import HeaderList, Request, Response
 from durable_streams.web.target import Target
 
@@ -21,18 +21,25 @@ def append_command(request: Request, target: Target) -> Append:
     if not body:
         if not close:
             raise EmptyAppend(target.path)
-        return Append(target.path, b"", None, stream_seq_in(headers), producer_in(headers), True)
+        return Append(target.path, b"", None, stream_seq_in(headers), producer_in(headers), True, if_match_in(headers))
     content_type = content_type_in(headers)
     if content_type is None:
         raise MalformedField("Content-Type", "must be given with a body")
-    return Append(target.path, body, content_type, stream_seq_in(headers), producer_in(headers), close)
+    return Append(
+        target.path, body, content_type, stream_seq_in(headers), producer_in(headers), close, if_match_in(headers)
+    )
 
 
 def appended_response(result: AppendResult, command: Append) -> Response:
-    """204; 200 for a producer's new data, so that it can tell it from a duplicate."""
+    """204; 200 for a producer's new data, so that it can tell it from a duplicate.
+
+    Who sent If-Match gets the tag for the next one.
+    """
     headers: HeaderList = [(b"Stream-Next-Offset", offset_of(result.tail).encode())]
     if result.closed:
         headers.append(_CLOSED)
+    if command.if_match is not None:
+        headers.append((b"ETag", result.etag.encode()))
     producer = result.producer
     if producer is None:
         return Response(204, headers)

@@ -11,12 +11,13 @@ from durable_streams.web.request import HeaderList, Response
 
 
 def described_response(stream: StreamDescription) -> Response:
-    """200 with what is known of the stream, never cached."""
+    """200 with what is known of the stream, never cached. The tag is for the If-Match of an append."""
     headers: HeaderList = [
         (b"Content-Type", stream.content_type.encode("latin-1")),
         (b"Stream-Next-Offset", offset_of(stream.tail).encode()),
         (b"Stream-Earliest-Offset", offset_of(stream.earliest).encode()),
         NO_STORE,
+        (b"ETag", stream.etag.encode()),
     ]
     if stream.ttl is not None:
         headers.append((b"Stream-TTL", b"%d" % stream.ttl))

@@ -6,6 +6,7 @@ from urllib.parse import unquote_to_bytes
 
 from durable_streams.errors import MalformedField
 from durable_streams.protocol.content_types import parse_content_type
+from durable_streams.protocol.etags import parse_if_match
 from durable_streams.protocol.integers import parse_integer
 from durable_streams.protocol.producers import ProducerClaim
 
@@ -58,6 +59,12 @@ def producer_in(headers: Headers) -> ProducerClaim | None:
         parse_integer(text_of(headers[b"producer-epoch"]), "Producer-Epoch"),
         parse_integer(text_of(headers[b"producer-seq"]), "Producer-Seq"),
     )
+
+
+def if_match_in(headers: Headers) -> tuple[str, ...] | None:
+    """The tags of If-Match, None when absent. Raises ``MalformedField``."""
+    value = headers.get(b"if-match")
+    return None if value is None else parse_if_match(text_of(value))
 
 
 def query_of(raw: bytes, known: frozenset[str]) -> dict[str, str]:

@@ -101,14 +101,14 @@ def internal_error() -> Problem:
 
 
 def encoded_body() -> Problem:
-    """A body is compressed, which would be kept as if it were the content."""
+    """A body has a content coding that is not known here, and would be kept as if it were the content."""
     return Problem(
         415,
         "ENCODED_BODY",
         "Content coding is not supported",
-        "Content-Encoding must be absent or identity.",
+        "Content-Encoding must be absent, identity or gzip.",
         "Content-Encoding",
-        [(b"Accept-Encoding", b"identity")],
+        [(b"Accept-Encoding", b"gzip, identity")],
     )
 
 
@@ -220,6 +220,14 @@ _PROBLEMS: dict[type, Callable[[Any], Problem]] = {
         "Stream-Seq did not grow",
         f"{e.received!r} must be greater than {e.last!r}.",
         "Stream-Seq",
+    ),
+    errors.PreconditionFailed: lambda e: Problem(
+        412,
+        "PRECONDITION_FAILED",
+        "Precondition failed",
+        f"The stream has changed: its state is {e.etag} now.",
+        "If-Match",
+        [(b"ETag", e.etag.encode())],
     ),
     errors.EmptyAppend: lambda e: Problem(
         400, "EMPTY_APPEND", "Nothing to append", "The body is empty, and Stream-Closed: true is not given."

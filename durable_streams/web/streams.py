@@ -15,6 +15,7 @@ from durable_streams.protocol.results import Slice
 from durable_streams.service import StreamService
 from durable_streams.subscriptions.service import SubscriptionService
 from durable_streams.web.append import append_command, appended_response
+from durable_streams.web.content_coding import decode_body
 from durable_streams.web.control.address import is_reserved
 from durable_streams.web.control.handlers import ControlHandlers
 from durable_streams.web.create import create_command, created_response
@@ -22,12 +23,10 @@ from durable_streams.web.describe import described_response
 from durable_streams.web.feed import Feeds, SseReader
 from durable_streams.web.problems import (
     Problem,
-    encoded_body,
     internal_error,
     method_not_allowed,
     not_found,
     problem_of,
-    too_large,
 )
 from durable_streams.web.read import Mode, Query, ReadResponses, query_in
 from durable_streams.web.request import HeaderList, Request, Response
@@ -80,7 +79,7 @@ class StreamHandlers:
 
     def _route(self, request: Request, target: Target) -> _Answer:
         if self._control is not None and is_reserved(target.path):
-            self._check_body(request)
+            decode_body(request, self.settings.limits.body_bytes)
             return self._control.handle(request, target)
         if request.method == b"OPTIONS":
             return preflight(request, METHODS)
@@ -90,15 +89,8 @@ class StreamHandlers:
         if not target.path or is_reserved(target.path):
             raise not_found()
         if request.body:
-            self._check_body(request)
+            decode_body(request, self.settings.limits.body_bytes)
         return method(request, target)
-
-    def _check_body(self, request: Request) -> None:
-        limit = self.settings.limits.body_bytes
-        if len(request.body) > limit:
-            raise too_large(limit)
-        if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise encoded_body()
 
     def _refusal(self, failure: Failure) -> Response | Failure:
         return failure if failure.check(CancelledError) else self._refusal_of(failure)
@@ -128,8 +120,14 @@ class StreamHandlers:
 
     def _read(self, request: Request, target: Target) -> _Answer:
         query = query_in(request)
+        if query.last is None:
+            return self._read_from(request, target, query)
+        begins = Deferred.fromCoroutine(self.service.position_of_last_at(target.path, query.last))
+        return begins.addCallback(lambda position: self._read_from(request, target, query._replace(position=position)))
+
+    def _read_from(self, request: Request, target: Target, query: Query) -> _Answer:
         if query.mode is Mode.LONG_POLL:
-            return self._long_poll(target, query)
+            return self._long_poll(request, target, query)
         found = self.service.read_at(target.path, query.position)
         if query.mode is Mode.SSE:
             return found.addCallback(self._live, query)
@@ -137,11 +135,11 @@ class StreamHandlers:
             return found.addCallback(self._reads.at_now)
         return found.addCallback(self._reads.caught_up, request, query, self.service.clock.seconds())
 
-    def _long_poll(self, target: Target, query: Query) -> Deferred[Response]:
+    def _long_poll(self, request: Request, target: Target, query: Query) -> Deferred[Response]:
         settings = self.settings
         timeout = settings.long_poll_timeout if query.timeout is None else query.timeout
         found = self.service.read_live_at(target.path, query.position, min(timeout, settings.longest_long_poll))
-        return found.addCallback(lambda found: self._reads.polled(found, query, self.service.clock.seconds()))
+        return found.addCallback(lambda found: self._reads.polled(found, request, query, self.service.clock.seconds()))
 
     def _live(self, found: Slice, query: Query) -> Response:
         headers: HeaderList = [

@@ -10,6 +10,7 @@ from durable_streams.errors import (
     ContentTypeMismatch,
     EmptyAppend,
     InvalidMessages,
+    PreconditionFailed,
     ProducerEpochStart,
     ProducerFenced,
     ProducerSequenceGap,
@@ -19,6 +20,7 @@ from durable_streams.errors import (
 )
 from durable_streams.protocol.appending import decide_append
 from durable_streams.protocol.commands import Append
+from durable_streams.protocol.etags import etag
 from durable_streams.protocol.events import Appended, StreamCreated
 from durable_streams.protocol.producers import ProducerClaim, ProducerState
 from durable_streams.protocol.stream import Stream
@@ -341,3 +343,23 @@ def test_whatever_is_asked_the_stream_only_grows_and_never_opens_again(requests:
             assert event.start == before[0]
             assert stream.tail == before[0] + len(request.body)
             assert stream.closed == request.close
+
+
+def test_an_append_may_insist_on_the_state_that_it_knows() -> None:
+    """RFC 9110, 13.1.1: of two that know the same state, the second one is refused, and told the state of now."""
+    stream = new_stream(data=b"data")
+    known = (etag(1, 0, 4, False),)
+    perform(stream, Append(PATH, b"first", if_match=known))
+    with pytest.raises(PreconditionFailed) as refusal:
+        perform(stream, Append(PATH, b"second", if_match=known))
+    assert refusal.value.etag == etag(1, 9, 9, False)
+    perform(stream, Append(PATH, b"second", if_match=(refusal.value.etag,)))
+    assert stream.tail == 15
+
+
+def test_a_repeated_batch_is_recognised_although_the_state_has_changed_by_it() -> None:
+    """Section 5.2.1: a producer may repeat what it does not know to have arrived, its condition included."""
+    stream = new_stream()
+    command = Append(PATH, b"data", producer=claim(0), if_match=(etag(1, 0, 0, False),))
+    assert perform(stream, command) is not None
+    assert perform(stream, command) is None

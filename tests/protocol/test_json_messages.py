@@ -13,6 +13,7 @@ from durable_streams.errors import InvalidMessages
 from durable_streams.protocol.json_messages import (
     SEPARATOR,
     array_of,
+    beginning_of_last,
     end_of_message,
     messages_of,
     stored_form,
@@ -227,3 +228,16 @@ def test_messages_are_counted_exactly(values: list[Any], count: int) -> None:
         assert end is None
     else:
         assert messages_of(stored[:end]) == messages_of(stored)[:count]
+
+
+@given(st.lists(st.integers(min_value=0, max_value=10**9), max_size=20), st.integers(0, 22), st.integers(1, 40))
+def test_the_last_messages_are_found_by_reading_back_in_steps(values: list[int], count: int, step: int) -> None:
+    """Wherever the steps end: within a message, behind one, or before all."""
+    stored = stored_form(json.dumps(values).encode()) if values else b""
+    end, behind, begins = len(stored), 0, None
+    while begins is None and end > 0:
+        start = max(0, end - step)
+        found, behind = beginning_of_last(stored[start:end], count, behind)
+        begins, end = (None if found is None else start + found), start
+    last = values[max(0, len(values) - count) :]
+    assert [int(message) for message in messages_of(stored[begins or 0 :])] == last

@@ -127,3 +127,19 @@ def test_producers_are_told_what_the_stream_knows(desk: Desk) -> None:
     assert produce(0, 9) == (403, {"producer-epoch": "1"})
     assert produce(2, 1)[0] == 400
     assert desk.get("a").text == "xx"
+
+
+def test_an_append_on_condition(desk: Desk) -> None:
+    """If-Match names a state by the tag of HEAD, of a read that came to the tail, or of the append before."""
+    desk.text_stream("a", "data")
+    read, known = desk.get("a").headers["etag"], desk.ask("HEAD", "a").headers["etag"]
+    first = desk.say("a", "1", If_Match=read)
+    assert (first.status, first.headers["etag"]) == (204, desk.ask("HEAD", "a").headers["etag"])
+    late = desk.say("a", "2", If_Match=known)
+    assert (late.status, late.headers["etag"]) == (412, first.headers["etag"])
+    assert desk.say("a", "2", If_Match=first.headers["etag"]).status == 204
+    assert desk.say("a", "3", If_Match="*").status == 204
+    assert desk.say("a", "4", If_Match=f"W/{known}").status == 412
+    assert desk.post("a", If_Match=known, Stream_Closed="true").status == 412
+    assert "etag" not in desk.say("a", "5").headers
+    assert desk.get("a").text == "data1235"

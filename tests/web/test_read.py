@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -390,3 +391,33 @@ def test_cursors_never_go_back(desk: Desk) -> None:
         assert int(answer.headers["stream-cursor"]) > echoed
     behind = desk.get(f"a?offset=-1&live=long-poll&cursor={current - 5}")
     assert int(behind.headers["stream-cursor"]) == current
+
+
+@pytest.mark.parametrize(
+    ("count", "last"), [(0, []), (1, [5]), (2, [4, 5]), (5, [1, 2, 3, 4, 5]), (9, [1, 2, 3, 4, 5])]
+)
+def test_the_last_messages(desk: Desk, count: int, last: list[int]) -> None:
+    """``tail=N`` begins N messages before the tail, inherited ones included, and goes on like any read."""
+    desk.json_stream("source", "[1,2,3]")
+    desk.put("a", "[4,5]", Content_Type="application/json", Stream_Forked_From=ROOT + "source")
+    answer = desk.get(f"a?tail={count}")
+    assert (answer.json, answer.up_to_date, answer.headers["cache-control"]) == (last, True, "public, no-cache")
+    assert desk.get(f"a?offset={answer.offset}").json == []
+
+
+def test_the_last_messages_and_what_follows(desk: Desk) -> None:
+    """In the live modes too."""
+    desk.json_stream("a", "[1,2,3]")
+    assert desk.get("a?tail=2&live=long-poll").json == [2, 3]
+    live = desk.connect("a?tail=1&live=sse")
+    desk.post("a", "4", Content_Type="application/json")
+    desk.turn()
+    assert live.data == ["[3]", "[4]"]
+
+
+def test_more_last_messages_than_an_answer_holds(small: Desk) -> None:
+    """The limit of an answer holds: the first of them come first."""
+    small.json_stream("a", json.dumps(list(range(100, 200))))
+    first = small.get("a?tail=50")
+    assert first.json == [150, 151]
+    assert small.get(f"a?offset={first.offset}").json == [152, 153]

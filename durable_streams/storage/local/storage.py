@@ -272,7 +272,9 @@ class LocalStorage:
         claim = command.producer
         if event is None:
             producer = None if claim is None else stream.producers.get(claim.producer_id)
-            return self._settled(command.path, lambda: AppendResult(hot.tail, hot.closed, True, producer))
+            return self._settled(
+                command.path, lambda: AppendResult(stream.stream_id, hot.tail, hot.closed, True, producer)
+            )
         if stream.boundaries is not None:
             # What is too old by now stays out of sight, although it is only forgotten durably with this event.
             hot.earliest = hot.earliest_at(event.at)
@@ -281,7 +283,7 @@ class LocalStorage:
         hot.journaled_access = event.at
         producer = None if claim is None else stream.producers.get(claim.producer_id)
         done: Deferred[AppendResult] = Deferred()
-        result = AppendResult(stream.tail, stream.closed, False, producer)
+        result = AppendResult(stream.stream_id, stream.tail, stream.closed, False, producer)
         on_commit = self._on_commit if stream.boundaries is None else partial(self._on_trim, stream.earliest)
         self._committer.submit(encode_event(event), AppendEntry(hot, event, on_commit, result, done))
         return done
