@@ -297,6 +297,12 @@ class StreamService(Service):
         if before.data != SEPARATOR:
             raise OffsetInsideMessage(path, found.start)
 
+    def list_at(self, prefix: str, after: str, limit: int) -> Deferred[Page]:
+        """As ``IStorage.list_streams``."""
+        if self._opening is not None:
+            return self.when_open().addCallback(lambda _: self.storage.list_streams(prefix, after, limit))
+        return self.storage.list_streams(prefix, after, limit)
+
     async def position_of_last_at(self, path: str, count: int) -> int:
         """The position at which the last ``count`` messages of a JSON stream begin.
 
@@ -442,4 +448,4 @@ class StreamService(Service):
 
     def list_streams(self, prefix: str = "", after: str = "", limit: int = 1000) -> Deferred[Page]:
         """Streams whose names begin with ``prefix``, in order, from behind the name ``after`` on."""
-        return self.storage.list_streams(path_named(prefix), path_named(after), limit)
+        return self.list_at(path_named(prefix), path_named(after), limit)

@@ -67,6 +67,7 @@ class Options(usage.Options):
         ],
     ]
     optFlags = [  # noqa: RUF012  # the shape that usage.Options reads
+        ["enable-listing", None, "Let clients list the streams, at __ds/streams below the prefix."],
         ["allow-loopback-webhooks", None, "Let webhooks go to this machine over http, for development."],
     ]
 
@@ -238,6 +239,7 @@ def settings_from(options: Options) -> HttpSettings:
         sse_keep_alive=options["keep-alive"],
         cache_scope=options["cache-scope"],
         cors_origins=tuple(options["cors-origin"]),
+        listing=bool(options["enable-listing"]),
         limits=Limits(body_bytes=options["max-append-bytes"]),
     )
 

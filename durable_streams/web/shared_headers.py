@@ -14,7 +14,7 @@ _SECURITY: HeaderList = [
 _ALLOWED_HEADERS = (
     b"Content-Type, Authorization, Stream-Seq, Stream-TTL, Stream-Expires-At, Stream-Closed, Stream-Forked-From, "
     b"Stream-Fork-Offset, Stream-Fork-Sub-Offset, Producer-Id, Producer-Epoch, Producer-Seq, If-None-Match, If-Match, "
-    b"Last-Event-ID, Cache-Control, Stream-Retention-Max-Age, Stream-Retention-Max-Messages, "
+    b"Last-Event-ID, Cache-Control, Content-Encoding, Stream-Retention-Max-Age, Stream-Retention-Max-Messages, "
     b"Stream-Retention-Max-Bytes"
 )
 _EXPOSED_HEADERS = (

@@ -14,6 +14,7 @@ from durable_streams.protocol.content_types import Kind
 from durable_streams.protocol.results import Slice
 from durable_streams.service import StreamService
 from durable_streams.subscriptions.service import SubscriptionService
+from durable_streams.web import listing
 from durable_streams.web.append import append_command, appended_response
 from durable_streams.web.content_coding import decode_body
 from durable_streams.web.control.address import is_reserved
@@ -78,6 +79,8 @@ class StreamHandlers:
         return response
 
     def _route(self, request: Request, target: Target) -> _Answer:
+        if self.settings.listing and target.path == listing.PATH:
+            return self._list(request)
         if self._control is not None and is_reserved(target.path):
             decode_body(request, self.settings.limits.body_bytes)
             return self._control.handle(request, target)
@@ -117,6 +120,13 @@ class StreamHandlers:
 
     def _describe(self, request: Request, target: Target) -> _Answer:
         return self.service.describe_at(target.path).addCallback(described_response)
+
+    def _list(self, request: Request) -> _Answer:
+        if request.method == b"OPTIONS":
+            return preflight(request, listing.METHODS)
+        if request.method not in (b"GET", b"HEAD"):
+            raise method_not_allowed(listing.METHODS)
+        return self.service.list_at(*listing.page_asked_for(request)).addCallback(listing.listed_response)
 
     def _read(self, request: Request, target: Target) -> _Answer:
         query = query_in(request)
