@@ -34,7 +34,10 @@ class Asked(NamedTuple):
 
 
 class StandIn(Resource):
-    """Answers every POST by the steps: bytes are sent, a Deferred is waited for, ``Cut.HERE`` breaks the connection."""
+    """Answers every POST by the steps: bytes are sent, a Deferred is waited for, ``Cut.HERE`` breaks the connection.
+
+    ``hung_up`` fires when a connection ends before its answer for the first time.
+    """
 
     isLeaf = True
 
@@ -49,11 +52,15 @@ class StandIn(Resource):
         fields = request.requestHeaders.getAllRawHeaders()
         headers = {name.decode().lower(): values[0].decode() for name, values in fields}
         self.asked.append(Asked(request.uri.decode(), headers, json.load(request.content)))
-        request.notifyFinish().addErrback(lambda _: self.hung_up.callback(None))
-        Deferred.fromCoroutine(self._answer(request))
+        gone = request.notifyFinish().addErrback(lambda _: self._gone())
+        Deferred.fromCoroutine(self._answer(request, gone))
         return NOT_DONE_YET
 
-    async def _answer(self, request: Any) -> None:
+    def _gone(self) -> None:
+        if not self.hung_up.called:
+            self.hung_up.callback(None)
+
+    async def _answer(self, request: Any, gone: Deferred[None]) -> None:
         request.setResponseCode(self.status)
         request.setHeader("Content-Type", "text/event-stream" if self.status == 200 else "application/json")
         for step in self.steps:
@@ -63,7 +70,7 @@ class StandIn(Resource):
                 request.write(step)
             else:
                 request.transport.abortConnection()
-            if self.hung_up.called or step is Cut.HERE:
+            if gone.called:
                 return
         request.finish()
 
@@ -71,7 +78,7 @@ class StandIn(Resource):
 @asynccontextmanager
 async def served(stand_in: StandIn) -> AsyncIterator[str]:
     """The URL at which a stand-in listens."""
-    port = reactor.listenTCP(0, Site(stand_in), interface="127.0.0.1")
+    port = reactor.listenTCP(0, Site(stand_in, timeout=None), interface="127.0.0.1")
     try:
         yield f"http://127.0.0.1:{port.getHost().port}"
     finally:

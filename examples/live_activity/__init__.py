@@ -1,0 +1,1 @@
+"""An example: a Klein site whose page updates by itself."""
