@@ -40,7 +40,7 @@ class Website:
     def page(self, request: Any) -> bytes:
         request.setHeader("Content-Type", "text/html; charset=utf-8")
         request.setHeader("Cache-Control", "no-store")
-        request.setHeader("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'")
+        request.setHeader("Content-Security-Policy", "default-src 'self'; img-src data:; frame-ancestors 'none'")
         return self._page.substitute(
             entries="\n".join(map(_entry, reversed(self._board.newest))),
             total=self._board.total,
@@ -80,5 +80,5 @@ def _field(request: Any, name: str) -> str:
 
 def _entry(entry: dict[str, Any]) -> str:
     who, what = html.escape(entry["who"]), html.escape(entry["what"])
-    clock = time.strftime("%H:%M:%S", time.gmtime(entry["at"]))
+    clock = time.strftime("%H:%M:%S UTC", time.gmtime(entry["at"]))
     return f"<li><b>{who}</b> <span>{what}</span> <time>{clock}</time></li>"

@@ -27,7 +27,7 @@ function follow() {
 function show({ who, what, at }) {
   const item = document.createElement("li");
   item.className = "fresh";
-  const parts = { b: who, span: what, time: new Date(1000 * at).toISOString().slice(11, 19) };
+  const parts = { b: who, span: what, time: new Date(1000 * at).toISOString().slice(11, 19) + " UTC" };
   for (const [name, words] of Object.entries(parts)) {
     const part = document.createElement(name);
     part.textContent = words;
@@ -47,7 +47,11 @@ function tell(state, words) {
 document.getElementById("write").addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = event.target;
-  await fetch("/", { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "manual" });
+  try {
+    await fetch("/", { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "manual" });
+  } catch {
+    return; // The words stay in the form, and the line above it says that there is no connection.
+  }
   form.elements.what.value = "";
   form.elements.what.focus();
 });
