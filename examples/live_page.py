@@ -25,7 +25,7 @@ class Scoreboard:
     app = Klein()
 
     def __init__(self, streams):
-        self.streams = streams
+        self.mounted = StreamResource(streams)
         self.goals = {}
         self.listener = LiveListener(InProcess(streams), on_data=self.update, stream="scores")
 
@@ -41,7 +41,7 @@ class Scoreboard:
 
     @app.route("/streams/", branch=True)
     def all_streams(self, request):
-        return StreamResource(self.streams)
+        return self.mounted
 
 
 def main(port):

@@ -55,7 +55,7 @@ class Answers:
         writing = Deferred.fromCoroutine(self._write(stream, provider, prompt))
         self._writing[stream] = writing
         writing.addErrback(self._broke_off, stream)
-        writing.addBoth(lambda _: self._writing.pop(stream))
+        writing.addBoth(self._written, stream)
         return answer_id
 
     async def _write(self, stream: str, provider: Provider, prompt: str) -> None:
@@ -77,6 +77,9 @@ class Answers:
     def _broke_off(self, failure: Failure, stream: str) -> None:
         if not failure.check(CancelledError):
             _log.failure("{stream} stays open until the next start", failure, stream=stream)
+
+    def _written(self, _: object, stream: str) -> None:
+        del self._writing[stream]
 
     def stop(self) -> None:
         """Write no more. The next start ends what is unfinished, as after a crash."""
