@@ -30,13 +30,14 @@ _FLAGS = (
     "--disable-sync",
 )
 _reactor: Any = installed_reactor
-_thread = ThreadPool(1, 1, "browser")
+_threads: list[ThreadPool] = []
+"""The thread of the browser that runs, which is a new one for each browser."""
 _T = TypeVar("_T")
 
 
 def in_thread(function: Callable[..., _T], *arguments: object, **keywords: object) -> _T:
     """For fixtures: call a function in the browser's thread, while the reactor runs."""
-    result: _T = pytest_twisted.blockon(deferToThreadPool(_reactor, _thread, function, *arguments, **keywords))
+    result: _T = pytest_twisted.blockon(deferToThreadPool(_reactor, _threads[-1], function, *arguments, **keywords))
     return result
 
 
@@ -45,7 +46,7 @@ def in_browser(story: Callable[..., None]) -> Callable[..., Deferred[None]]:
 
     @wraps(story)
     def test(**fixtures: object) -> Deferred[None]:
-        return deferToThreadPool(_reactor, _thread, story, **fixtures)
+        return deferToThreadPool(_reactor, _threads[-1], story, **fixtures)
 
     return test
 
@@ -56,7 +57,9 @@ def chromium() -> Iterator[Browser]:
     path = which("chromium") or which("google-chrome")
     if path is None:
         pytest.skip("there is no Chromium on this machine; on Debian: apt-get install chromium")
-    _thread.start()
+    thread = ThreadPool(1, 1, "browser")
+    _threads.append(thread)
+    thread.start()
     try:
         playwright = in_thread(sync_playwright().start)
         browser = in_thread(playwright.chromium.launch, executable_path=path, args=_FLAGS)
@@ -66,7 +69,8 @@ def chromium() -> Iterator[Browser]:
             in_thread(browser.close)
             in_thread(playwright.stop)
     finally:
-        _thread.stop()
+        _threads.remove(thread)
+        thread.stop()
 
 
 def screenshot(page: Page, name: str) -> Path:
