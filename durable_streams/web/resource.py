@@ -26,8 +26,8 @@ _log = Logger()
 class StreamResource(Resource):
     """Streams below wherever this is mounted: ``site.putChild(b"streams", StreamResource(service))``.
 
-    In a Klein application return it from a route with ``branch=True``. The path is taken as it was sent, so ``a%2Fb``,
-    ``a/b`` and ``a//b`` stay three streams.
+    In a Klein application return it from a route with ``branch=True``; always the same one, because live readers share
+    their events within it. The path is taken as it was sent, so ``a%2Fb``, ``a/b`` and ``a//b`` stay three streams.
     """
 
     isLeaf = True

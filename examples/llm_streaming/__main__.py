@@ -45,6 +45,10 @@ def options() -> Namespace:
 
 async def main(reactor: Any, chosen: Namespace) -> None:
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    try:
+        endpoint = serverFromString(reactor, chosen.listen)
+    except ValueError as error:
+        raise SystemExit(f"--listen {chosen.listen}: {error}") from None
     streams = StreamService(local_storage(chosen.data_dir, reactor))
     answers = Answers(streams)
     providers = ready_providers(os.environ, reactor, treq)
@@ -56,13 +60,14 @@ async def main(reactor: Any, chosen: Namespace) -> None:
     try:
         await streams.when_open()
         await answers.end_interrupted()
-        port = await serverFromString(reactor, chosen.listen).listen(Site(application.app.resource()))
+        port = await endpoint.listen(Site(application.app.resource()))
     except (StorageFailed, CannotListenError) as error:
         raise SystemExit(str(error)) from None
     reactor.addSystemEventTrigger("before", "shutdown", port.stopListening)
 
     print("providers:", ", ".join(f"{provider.label} ({provider.model})" for provider in providers), flush=True)
-    print(f"listening on http://127.0.0.1:{port.getHost().port}/", flush=True)
+    scheme = "https" if chosen.listen.startswith(("ssl:", "tls:")) else "http"
+    print(f"listening on {scheme}://127.0.0.1:{port.getHost().port}/", flush=True)
     await Deferred()
 
 

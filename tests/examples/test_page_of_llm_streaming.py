@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,10 +19,11 @@ from twisted.internet.task import Clock
 from twisted.internet.threads import blockingCallFromThread
 from twisted.web.server import Site
 
+from tests.docs.pages import ROOT
 from tests.examples.chromium import chromium, in_browser, in_thread, screenshot
 from tests.examples.line import Line
 from tests.examples.provider_stand_in import KEY, StandIn, anthropic_answer, anthropic_event, anthropic_text
-from tests.examples.running_example import RunningExample, running_example
+from tests.examples.running_example import RunningExample, command_of, running_example
 
 reactor: Any = installed_reactor
 
@@ -455,6 +457,35 @@ def test_in_the_dark(visitor: Visitor) -> None:
     screenshot(page, "desk-dark")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert max(map(int, re.findall(r"\d+", ground))) < 64
+
+
+def test_a_bad_place_to_listen(tmp_path: Path) -> None:
+    """Is told in one line."""
+    ran = subprocess.run(
+        [*command_of("llm_streaming"), "--listen", "nowhere:1", "--data-dir", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 1
+    assert "--listen nowhere:1: Unknown endpoint type" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_an_orderly_stop(tmp_path: Path) -> None:
+    """Whoever follows an answer sees an orderly end, and the log has no complaint."""
+    with running_example("llm_streaming", "--listen", "tcp:0:interface=127.0.0.1", "--data-dir", str(tmp_path)) as demo:
+        question = Request(
+            f"{demo.origin}/answers", b'{"prompt": "Why?", "provider": "demo"}', {"Content-Type": "application/json"}
+        )
+        with urlopen(question, timeout=10) as answer:
+            answer_id = json.load(answer)["id"]
+        with urlopen(f"{demo.origin}/streams/answers/{answer_id}?offset=-1&live=sse", timeout=10) as following:
+            assert b"data" in following.readline()
+            assert demo.end() == 0
+            assert b"streamNextOffset" in following.read()
+    assert "Traceback" not in "".join(demo.log)
 
 
 def test_the_key_is_nowhere(place: Place, model: Model) -> None:
