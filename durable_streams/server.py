@@ -33,6 +33,9 @@ class ServerProcess(Protocol):
     def fail(self) -> None:
         """The server cannot start: end."""
 
+    def settle(self) -> None:
+        """The server has started."""
+
     def at_next_signal(self, hurry: Callable[[], None]) -> None:
         """The server is stopping; call ``hurry`` when that is asked for once more."""
 
@@ -109,6 +112,7 @@ class StreamServer(Service):
             self.ports.append(await listener.endpoint.listen(cast(IProtocolFactory, listener.factory)))
 
     def _started(self, _: None) -> None:
+        self._process.settle()
         for listener, port in zip(self._listeners, self.ports, strict=True):
             _log.info(
                 "listening on {url}; streams are {durability}",

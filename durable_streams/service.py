@@ -196,6 +196,9 @@ class StreamService(Service):
         if self._opening is not None:
             return self.when_open().addCallback(lambda _: self._perform(door, command))
         done = door(command)
+        if done.called and not isinstance(done.result, Failure):
+            self._announce(cast(_T, done.result), command)
+            return done
         done.addCallback(self._announce, command)
         if done.called:
             return done
@@ -248,7 +251,10 @@ class StreamService(Service):
         if self._opening is not None:
             return self.when_open().addCallback(lambda _: self.read_at(path, position, limit))
         wanted = limit or self.max_read_bytes
-        found: Deferred[Slice] = self.storage.read(path, position, wanted).addCallback(self._completed, wanted)
+        found = self.storage.read(path, position, wanted)
+        if found.called and isinstance(found.result, Slice) and self._is_complete(found.result, wanted):
+            return found
+        found = found.addCallback(self._completed, wanted)
         if position != EARLIEST:
             return found
 
@@ -260,12 +266,15 @@ class StreamService(Service):
         return found.addErrback(begin_again)
 
     def _completed(self, found: Slice, wanted: int) -> Slice | Deferred[Slice]:
+        return found if self._is_complete(found, wanted) else Deferred.fromCoroutine(self._complete(found, wanted))
+
+    @staticmethod
+    def _is_complete(found: Slice, wanted: int) -> bool:
+        """Whether a slice may be answered as the storage gave it."""
         is_json = found.stream.kind is Kind.JSON
-        if found.up_to_date and (found.start == found.stream.earliest or not is_json or not found.data):
-            return found
-        if len(found.data) >= wanted and not is_json:
-            return found
-        return Deferred.fromCoroutine(self._complete(found, wanted))
+        if found.up_to_date:
+            return not is_json or not found.data or found.start == found.stream.earliest
+        return len(found.data) >= wanted and not is_json
 
     async def _complete(self, found: Slice, wanted: int) -> Slice:
         """Go on where the storage stopped early, as at the seam of a fork; give whole messages of a JSON stream."""

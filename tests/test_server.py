@@ -32,6 +32,9 @@ class Process:
     def fail(self) -> None:
         raise AssertionError
 
+    def settle(self) -> None:
+        pass
+
     def at_next_signal(self, hurry: Callable[[], None]) -> None:
         pass
 

@@ -7,12 +7,14 @@ stays apart: ``a/b`` and ``a%2Fb``, ``a`` and ``a/``, ``a//b`` and ``a/b``; dots
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _PLAIN = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/]*", re.ASCII)
 _PART = re.compile(rb"%([0-9A-Fa-f]{2})|([A-Za-z0-9\-._~!$&'()*+,;=:@/])|(.)", re.ASCII | re.DOTALL)
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
+@lru_cache(4096)
 def canonical_path(raw: bytes) -> str:
     """The canonical, ASCII spelling of a stream's path as it stood in a URL."""
     if _PLAIN.fullmatch(raw):

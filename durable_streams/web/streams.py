@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -36,6 +37,8 @@ from durable_streams.web.shared_headers import SharedHeaders, preflight
 from durable_streams.web.target import Target, target_of
 
 METHODS = b"GET, POST, PUT, DELETE, HEAD, OPTIONS"
+
+_UNSETTLED = (Deferred, Failure)
 
 _log = Logger()
 _Answer = Response | Deferred[Response]
@@ -109,17 +112,17 @@ class StreamHandlers:
 
     def _create(self, request: Request, target: Target) -> _Answer:
         command = create_command(request, target)
-        return self.service.perform_create(command).addCallback(created_response, _url_of(request))
+        return _then(self.service.perform_create(command), created_response, _url_of(request))
 
     def _append(self, request: Request, target: Target) -> _Answer:
         command = append_command(request, target)
-        return self.service.perform_append(command).addCallback(appended_response, command)
+        return _then(self.service.perform_append(command), appended_response, command)
 
     def _delete(self, request: Request, target: Target) -> _Answer:
-        return self.service.perform_delete(Delete(target.path)).addCallback(lambda _: Response(204, []))
+        return _then(self.service.perform_delete(Delete(target.path)), lambda _: Response(204, []))
 
     def _describe(self, request: Request, target: Target) -> _Answer:
-        return self.service.describe_at(target.path).addCallback(described_response)
+        return _then(self.service.describe_at(target.path), described_response)
 
     def _list(self, request: Request) -> _Answer:
         if request.method == b"OPTIONS":
@@ -140,10 +143,10 @@ class StreamHandlers:
             return self._long_poll(request, target, query)
         found = self.service.read_at(target.path, query.position)
         if query.mode is Mode.SSE:
-            return found.addCallback(self._live, query)
+            return _then(found, self._live, query)
         if query.position is None:
-            return found.addCallback(self._reads.at_now)
-        return found.addCallback(self._reads.caught_up, request, query, self.service.clock.seconds())
+            return _then(found, self._reads.at_now)
+        return _then(found, self._reads.caught_up, request, query, self.service.clock.seconds())
 
     def _long_poll(self, request: Request, target: Target, query: Query) -> Deferred[Response]:
         settings = self.settings
@@ -160,6 +163,13 @@ class StreamHandlers:
         if found.stream.kind is Kind.BINARY:
             headers.append((b"Stream-SSE-Data-Encoding", b"base64"))
         return Response(200, headers, SseReader(self.feeds, found, query.cursor))
+
+
+def _then(outcome: Deferred[Any], respond: Callable[..., Response], *args: Any) -> _Answer:
+    """``respond`` to an outcome; at once when it is there, because a Deferred's callback costs as much as an append."""
+    if outcome.called and not isinstance(outcome.result, _UNSETTLED):
+        return respond(outcome.result, *args)
+    return outcome.addCallback(respond, *args)
 
 
 def _url_of(request: Request) -> bytes:

@@ -79,7 +79,9 @@ class Http11Connection(Protocol):
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
         transport.registerProducer(self, True)
-        self._parser = RequestParser(self, self.factory.limits, hasattr(transport, "getPeerCertificate"))
+        self._parser = RequestParser(
+            self, self.factory.limits, hasattr(transport, "getPeerCertificate"), self.factory.known_heads
+        )
         self.factory.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -136,9 +138,22 @@ class Http11Connection(Protocol):
     def request_received(self, request: Request, keep_alive: bool, version: str) -> None:
         self.since = self.factory.now
         self._continue_is_due = False
-        self._waiting.append(Exchange(request, not keep_alive, version == "1.0"))
-        self._waiting_bytes += len(request.body)
-        self._go_on()
+        exchange = Exchange(request, not keep_alive, version == "1.0")
+        if self._waiting or self._serving is not None or self._in_turn or self._congested or self._ended:
+            self._waiting.append(exchange)
+            self._waiting_bytes += len(request.body)
+            self._go_on()
+            return
+        self._in_turn = True
+        self._serve(exchange)
+        self._in_turn = False
+        if self._has_more_to_do:
+            self._go_on()
+
+    @property
+    def _has_more_to_do(self) -> bool:
+        """Whether an answer that is out is not the end of it."""
+        return bool(self._waiting or self._refusal is not None or self._continue_is_due or not self._reads_on)
 
     def _go_on(self) -> None:
         """Serve what is waiting, as long as answers come at once and the client reads them."""
@@ -267,7 +282,7 @@ class Http11Connection(Protocol):
         self.since = self.factory.now
         if exchange is None or exchange.closes or self._draining:
             self.end()
-        elif self._waiting or self._refusal is not None or self._continue_is_due or not self._reads_on:
+        elif self._has_more_to_do:
             self._go_on()
 
     def finish_cold(self) -> None:

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from durable_streams.web.http11.cold import serve_cold
 from durable_streams.web.http11.connection import Exchange, Http11Connection
 from durable_streams.web.http11.head import date_line
+from durable_streams.web.http11.known_heads import KnownHeads
 from durable_streams.web.limits import Limits
 from durable_streams.web.request import Handler
 from durable_streams.web.shared_headers import SharedHeaders
@@ -41,6 +42,7 @@ class Http11Factory(Factory):
         self._clock = clock
         self._cold: dict[Http11Connection, Any] = {}
         self._drained: Deferred[None] | None = None
+        self.known_heads = KnownHeads()
         self.connections: set[Http11Connection] = set()
         self.now = clock.seconds()
         self.date = date_line(self.now)

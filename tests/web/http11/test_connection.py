@@ -377,6 +377,71 @@ def test_it_does_not_matter_how_the_bytes_arrive(requests: list[bytes], cuts: li
     assert len(_seen([stream])) == len(requests)
 
 
+HEADS = [
+    b"GET /a HTTP/1.1\r\nHost: h\r\nX: 1\r\n\r\n",
+    b"GET /a?b HTTP/1.1\r\nHost: h\r\nX: 2\r\nX: 3\r\n\r\n",
+    b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello",
+    b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nworld",
+    b"POST /a HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx",
+    b"\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /b HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    b"PUT /d HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi",
+]
+
+
+def _answers_to(wire: Wire, pieces: list[bytes]) -> list[Any]:
+    wire.asked.clear()
+    answers = b"".join(wire.say(piece) for piece in pieces)
+    requests = [(each.method, each.path, each.query, each.headers, each.body) for each in wire.asked]
+    return [answers, *requests]
+
+
+@given(st.lists(st.sampled_from(HEADS), min_size=1, max_size=12), st.lists(st.integers(0, 2000), max_size=3))
+def test_a_head_that_is_known_is_read_as_it_was_the_first_time(requests: list[bytes], cuts: list[int]) -> None:
+    """One by one, in one go, or cut anywhere: on a connection that has seen all heads before, and on a fresh one."""
+    stream = b"".join(requests)
+    edges = sorted({0, len(stream), *(cut % len(stream) for cut in cuts)})
+    versed = Wire()
+    for head in HEADS * 2:
+        versed.say(head)
+    for pieces in (requests, [stream], [stream[start:stop] for start, stop in pairwise(edges)]):
+        fresh = Wire()
+        assert _answers_to(versed, pieces) == _answers_to(fresh, pieces)
+        fresh.stop()
+    versed.stop()
+
+
+def test_a_known_head_does_not_vouch_for_another_body(wire: Wire) -> None:
+    """A body that is shorter or longer than the head says is waited for, or is the next request."""
+    known = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n"
+    wire.say(known + b"first")
+    assert wire.say(known + b"sec") == b""
+    wire.say(b"nd" + GET)
+    wire.say(known + b"third" + GET)
+    assert [request.body for request in wire.asked] == [b"first", b"secnd", b"", b"third", b""]
+
+
+def test_a_known_head_that_asks_to_close_closes(wire: Wire) -> None:
+    """Each time."""
+    last = b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    for _ in range(2):
+        assert b"Connection: close" in wire.say(last)
+        assert not wire.is_open
+        wire.connect()
+
+
+def test_no_more_heads_are_known_than_there_is_room_for(wire: Wire) -> None:
+    """And those of methods that nobody repeats not at all."""
+    heads = wire.factory.known_heads
+    for number in range(5000):
+        wire.say(b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number)
+    assert 0 < len(heads) <= 4096
+    known = len(heads)
+    wire.say(b"PUT /a HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert len(heads) == known
+
+
 MUTATIONS: list[Callable[[bytes, int, bytes], bytes]] = [
     lambda data, at, extra: data[:at] + extra + data[at:],
     lambda data, at, extra: data[:at] + extra + data[at + len(extra) :],
