@@ -12,7 +12,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -250,12 +250,30 @@ def test_the_line_is_cut_in_the_middle(visitor: Visitor, place: Place, model: Mo
 def test_a_connection_breaks_and_nobody_notices(visitor: Visitor, place: Place, model: Model) -> None:
     """Where the server can be reached the page simply goes on."""
     page = ask_and_wait(visitor)
-    for _ in range(3):
+    for times in (1, 2, 3):
         place.line.drop()
-        expect(page.locator("#history li").first).to_contain_text("Resumed from")
+        expect(page.locator("#history li", has_text="Resumed from")).to_have_count(times)
     model.go_on()
     expect_status(page, "Complete")
     expect_text(page, *FIRST, *REST)
+
+
+@in_browser
+def test_a_cut_between_tokens_and_their_offset(visitor: Visitor) -> None:
+    """Tokens count with the offset behind them, so the same ones may come again."""
+    half = 'event: data\ndata:[{"token":"one"},{"token":" two"}]\n\n'
+    whole = half + 'event: control\ndata:{"streamNextOffset":"0_2","streamClosed":true}\n\n'
+    bodies = [half, half, whole]
+
+    def answer(route: Route) -> None:
+        live = route.request.method == "GET"
+        route.fulfill(status=200, content_type="text/event-stream", body=bodies.pop(0) if live else "")
+
+    visitor.context.route("**/streams/answers/half*", answer)
+    page = visitor.open("/?stream=half")
+    expect_status(page, "Complete")
+    expect_text(page, "one", " two")
+    assert bodies == []
 
 
 @in_browser
@@ -380,6 +398,19 @@ def test_the_demo_answers_and_fails(visitor: Visitor) -> None:
     expect_status(page, "Error")
     expect(page.locator("#problem")).to_contain_text("because you asked it to fail")
     expect(page.locator("#tokens")).to_have_text("20")
+
+
+@in_browser
+def test_who_asks_at_once_gets_the_first_provider(visitor: Visitor) -> None:
+    """Even before the page knows which one that is."""
+    held: list[Route] = []
+    visitor.context.route("**/providers", lambda route: held.append(route))
+    page = visitor.open()
+    ask(page)
+    expect(page.get_by_role("button", name="Generate")).to_be_disabled()
+    held.pop().continue_()
+    expect_text(page, *FIRST)
+    expect(page.locator("#provider")).to_have_text("Anthropic")
 
 
 @in_browser

@@ -6,6 +6,7 @@ import { StreamFollower } from "./follower.js";
 const $ = (id) => document.getElementById(id);
 const view = new AnswerView();
 let follower = null;
+let offered = null;
 
 // --- asking
 
@@ -14,8 +15,9 @@ $("ask").addEventListener("submit", async (event) => {
   complain("");
   $("generate").disabled = true;
   try {
+    await offerProviders();
     const chosen = document.querySelector("input[name=provider]:checked");
-    const answerId = await ask($("prompt").value, chosen?.value ?? "demo");
+    const answerId = await ask($("prompt").value, chosen.value);
     history.pushState(null, "", `/?stream=${answerId}`);
     show(answerId);
   } catch (error) {
@@ -50,7 +52,16 @@ async function ask(prompt, provider) {
   return said.id;
 }
 
-async function offerProviders() {
+/** Once; but try again when the server could not be reached. */
+function offerProviders() {
+  offered ??= fetchProviders().catch((error) => {
+    offered = null;
+    throw error;
+  });
+  return offered;
+}
+
+async function fetchProviders() {
   const { ready, missing } = await (await reach("/providers")).json();
   ready.forEach((one, index) => offer(one.label, one.model, one.name, index === 0));
   missing.forEach((one) => offer(one.label, `needs ${one.variable}`, null, false));
