@@ -599,7 +599,7 @@ class LocalStorage:
             return succeed(self._take_expired())
         self._next_cold_sweep = now + COLD_SWEEP
         cold = self._workers.read(lambda: self._due_in_base(now))
-        return cold.addCallback(self._expire_cold).addErrback(self._cannot_read)
+        return cold.addCallbacks(self._sweep_cold, self._cannot_read)
 
     def _trim(self, stream: Stream, now: float) -> None:
         """Drop what is too old, so that its room can be given back."""
@@ -616,23 +616,26 @@ class LocalStorage:
         done.addErrback(lambda _: None)
         self._committer.submit(encode_event(event), EventEntry(partial(self._on_trim, earliest, hot), done))
 
-    def _due_in_base(self, now: float) -> list[str]:
-        """Some of the streams, not in memory perhaps, that have expired or hold what is too old."""
+    def _due_in_base(self, now: float) -> tuple[list[str], list[str]]:
+        """Paths of some streams that have expired, and of some that hold what is too old."""
         overdue = self._base.overdue_paths(now, self._swept_up_to, _COLD_SWEEP_STREAMS)
         self._swept_up_to = overdue[-1][1:] if len(overdue) == _COLD_SWEEP_STREAMS else _FIRST
-        return [*self._base.expired_paths(now, _COLD_SWEEP_STREAMS), *(path for path, _, _ in overdue)]
+        return self._base.expired_paths(now, _COLD_SWEEP_STREAMS), [path for path, _, _ in overdue]
 
-    def _expire_cold(self, paths: list[str]) -> list[str]:
-        """Bring streams into memory, which notices that their time has come."""
-        for path in paths:
+    def _sweep_cold(self, due: tuple[list[str], list[str]]) -> list[str]:
+        expired, overdue = due
+        for path in expired:
             if not self._residents.knows(path):
-                looked = self._when_visible(path, self._trim_overdue)
-                looked.addErrback(lambda failure: failure.trap(StreamError) and None)
+                self.describe(path).addErrback(lambda failure: failure.trap(StreamError) and None)
+        for path in overdue:
+            if not self._residents.knows(path):
+                self._when_resident((path,), partial(self._trim_overdue, path)).addErrback(lambda _: None)
         return self._take_expired()
 
-    def _trim_overdue(self, hot: HotStream) -> Deferred[None]:
-        now, due = self._clock.seconds(), overdue_at(hot.stream)
-        if due is not None and due <= now:
+    def _trim_overdue(self, path: str) -> Deferred[None]:
+        hot, now = self._residents.find(path), self._clock.seconds()
+        due = None if hot is None or hot.stream.soft_deleted else overdue_at(hot.stream)
+        if hot is not None and due is not None and due <= now:
             self._trim(hot.stream, now)
         return succeed(None)
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass, field
 
+from durable_streams.protocol.retention import NO_LIMITS, Retention
+
 
 @dataclass
 class Expected:
-    """One stream: every byte that it has, inherited ones included."""
+    """One stream: every byte that it ever had, inherited ones included.
+
+    ``messages`` are its own appends, as where they begin and when they came; what it inherited begins at ``inherited``.
+    """
 
     content: bytes = b""
     closed: bool = False
@@ -19,6 +24,30 @@ class Expected:
     forks: int = 0
     deleted: bool = False
     expires_at: float | None = None
+    retention: Retention = NO_LIMITS
+    messages: list[tuple[int, float]] = field(default_factory=list)
+    inherited: int = 0
+
+    def append(self, data: bytes, at: float) -> None:
+        if data:
+            self.messages.append((len(self.content), at))
+            self.content += data
+
+    def earliest_at(self, now: float) -> int:
+        """Where what is kept begins: the first message that no limit drops, or all that was inherited."""
+        for index, (start, at) in enumerate(self.messages):
+            newer = len(self.messages) - 1 - index
+            if not self._is_dropped(newer, len(self.content) - start, now - at):
+                return self.inherited if index == 0 else start
+        return len(self.content) if self.messages else self.inherited
+
+    def _is_dropped(self, newer: int, length: int, age: float) -> bool:
+        max_age, max_messages, max_bytes = self.retention.limits
+        return (
+            (max_age is not None and age >= max_age)
+            or (max_messages is not None and newer >= max_messages)
+            or (max_bytes is not None and newer > 0 and length > max_bytes)
+        )
 
 
 class Oracle:
@@ -77,12 +106,13 @@ class Oracle:
             return self.at(path, now)
         return stream
 
-    def create(self, path: str, content: bytes, source: str | None, expires_at: float | None) -> None:
+    def create(self, path: str, created: Expected, source: str | None) -> None:
         self._next += 1
         number = None if source is None else self.paths[source]
         if number is not None:
             self.streams[number].forks += 1
-        self.streams[self._next] = Expected(content, source=number, expires_at=expires_at)
+        created.source = number
+        self.streams[self._next] = created
         self.paths[path] = self._next
 
     def delete(self, path: str) -> None:

@@ -12,9 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from durable_streams.errors import StreamConflict, StreamError, StreamGone, StreamNotFound
+from durable_streams.errors import OffsetTrimmed, StreamConflict, StreamError, StreamGone, StreamNotFound
 from durable_streams.protocol.commands import Append, Create, Delete, ForkRequest
+from durable_streams.protocol.offsets import EARLIEST
 from durable_streams.protocol.producers import ProducerClaim
+from durable_streams.protocol.retention import NO_LIMITS, Retention
 from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.storage import LocalStorage
 from tests.storage.local.lossy_files import LossyFiles, SimulatedCrash
@@ -42,7 +44,7 @@ class Simulation:
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
         self.oracle = Oracle()
-        self.sights: list[tuple[str, int, bytes]] = []
+        self.sights: list[tuple[str, int, int, bytes]] = []
         self.broken: Failure | None = None
         self.crashes = 0
 
@@ -117,7 +119,7 @@ class Simulation:
     def _one_step(self) -> None:
         kind = self.random.choices(
             (self._create, self._append, self._close_stream, self._delete, self._read, self._wait, self._sweep),
-            (6, 40, 3, 5, 10, 12, 2),
+            (6, 40, 3, 5, 10, 12, 4),
         )[0]
         kind(self.random.choice(PATHS))
 
@@ -166,23 +168,50 @@ class Simulation:
         body = random.randbytes(random.choice((0, 10, 3000)))
         expires_at = now + random.choice((1, 5, 30)) if random.random() < 0.3 else None
         request = None
-        inherited = b""
+        created = Expected(retention=self._policy())
+        forgotten = False
         if source_path is not None:
             anchor = random.randrange(len(source.content) + 1) if source else 0
             request = ForkRequest(source_path, anchor)
-            inherited = source.content[:anchor] if source else b""
-        command = Create(path, TYPE, None, expires_at, False, body, request)
+            created.content = source.content[:anchor] if source else b""
+            earliest = source.earliest_at(now) if source else 0
+            created.inherited = min(earliest, anchor)
+            forgotten = 0 < anchor < earliest
+        created.append(body, now)
+        retention = None if created.retention is NO_LIMITS else created.retention
+        command = Create(path, TYPE, None, expires_at, False, body, request, retention)
         concerned = (path,) if source_path is None else (path, source_path)
-        forkable = source_path is None or (source is not None and not source.deleted)
+        forkable = source_path is None or (source is not None and not source.deleted and not forgotten)
         accepted = existing is None and forkable
         if source is not None and source.expires_at is not None and expires_at is None:
             expires_at = source.expires_at
+        created.expires_at = expires_at
         if existing is None and accepted:
-            oracle.create(path, inherited + body, source_path, expires_at)
+            oracle.create(path, created, source_path)
         if existing is not None and not existing.deleted:
             self.storage.create(command).addErrback(lambda failure: failure.trap(StreamError) and None)
             return
+        is_timed = retention is not None or (source is not None and source.retention.max_age is not None)
         self._expect(self.storage.create(command), accepted, *concerned)
+        self._check_was_decided(path, created, accepted and is_timed)
+
+    def _policy(self) -> Retention:
+        random = self.random
+        if random.random() < 0.4:
+            return NO_LIMITS
+        return Retention(
+            random.choice((None, None, 1, 5, 30)),
+            random.choice((None, 1, 3, 10)),
+            random.choice((None, None, 2000, 60_000)),
+        )
+
+    def _check_was_decided(self, path: str, stream: Expected, is_timed: bool) -> None:
+        """The time of an append or a fork that has to wait is not what the oracle thinks."""
+        if not is_timed:
+            return
+        hot = self.storage._residents.find(path)
+        if hot is None or hot.stream.tail != len(stream.content):
+            raise Undecidable
 
     def _append(self, path: str) -> None:
         random = self.random
@@ -206,6 +235,10 @@ class Simulation:
                 accepted = True
                 self._apply_append(stream, command)
         self._expect(self.storage.append(command), accepted, path)
+        if stream is not None:
+            self._check_was_decided(path, stream, accepted and stream.retention.max_age is not None)
+        if random.random() < 0.3:
+            self._read(path)
 
     def _expect_no_change(self, answer: Deferred[Any], path: str) -> None:
         """A duplicate: accepted, but only once what it repeats is durable."""
@@ -226,9 +259,8 @@ class Simulation:
             return ProducerClaim(name, epoch + 1, 0)
         return ProducerClaim(name, epoch, last + 1)
 
-    @staticmethod
-    def _apply_append(stream: Expected, command: Append) -> None:
-        stream.content += command.body
+    def _apply_append(self, stream: Expected, command: Append) -> None:
+        stream.append(command.body, self.clock.seconds())
         if command.producer is not None:
             stream.producers[command.producer.producer_id] = (command.producer.epoch, command.producer.seq)
         stream.stream_seq = command.stream_seq or stream.stream_seq
@@ -260,10 +292,12 @@ class Simulation:
         """Remember what a reader sees: a crash must not take it back."""
 
         def seen(found: Any) -> None:
-            self.sights.append((path, found.stream.stream_id, found.data))
+            self.sights.append((path, found.stream.stream_id, found.start, found.data))
 
-        self.oracle.at(path, self.clock.seconds())
-        answer = self.storage.read(path, 0, 10**9).addCallback(seen)
+        stream = self.oracle.at(path, self.clock.seconds())
+        if path in self.storage._unsettled and (stream is None or stream.expires_at is not None):
+            return  # it would wait, and then notice an expiry at a time that the oracle does not know
+        answer = self.storage.read(path, EARLIEST, 10**9).addCallback(seen)
         self._watch(answer.addErrback(lambda failure: failure.trap(StreamNotFound, StreamGone) and None))
 
     # --- after a crash
@@ -274,11 +308,15 @@ class Simulation:
         budget, residents._budget = residents._budget, 10**12
         for path in PATHS:
             self._observe(path)  # a look removes what has expired, in whatever order the deadlines are noticed
-        observed = {path: self._observe(path) for path in PATHS}
+        noticed = self.clock.seconds()
+        observed, times = {}, {}
+        for path in PATHS:
+            observed[path] = self._observe(path)
+            times[path] = self.clock.seconds()
         residents._budget = budget
         differing = []
         for index in reversed(self.oracle.possible()):
-            expected = self._expected(index)
+            expected = self._expected(index, noticed, times)
             if observed == expected:
                 self.oracle.settle_on(index)
                 self._sweep_oracle()
@@ -293,33 +331,51 @@ class Simulation:
             found = self._outcome(self.storage.describe(path))
         except (StreamNotFound, StreamGone) as gone:
             return type(gone)
-        content = b""
-        while len(content) < found.tail:
-            part = self._outcome(self.storage.read(path, len(content), 100_000)).data
-            assert part, f"{path} ends at {len(content)} of {found.tail}"
+        content, position = b"", found.earliest
+        while position < found.tail:
+            try:
+                part = self._outcome(self.storage.read(path, position, 100_000)).data
+            except OffsetTrimmed:
+                return self._observe(path)
+            assert part, f"{path} ends at {position} of {found.tail}"
             content += part
-        for seen_path, stream_id, data in self.sights:
+            position += len(part)
+        for seen_path, stream_id, start, data in self.sights:
             if (seen_path, stream_id) == (path, found.stream_id):
-                assert content.startswith(data), f"a reader of {path} has seen bytes that are lost"
+                assert start <= found.earliest, f"{path} begins at {found.earliest} again, after {start}"
+                left = data[found.earliest - start :]
+                assert content.startswith(left), f"a reader of {path} has seen bytes that are lost"
         hot = self.storage._residents.find(path)
         assert hot is not None
         producers = {name: (state.epoch, state.last_seq) for name, state in hot.stream.producers.items()}
-        return (content, found.closed, producers, hot.stream.stream_seq, found.expires_at)
+        limits = (found.retention or NO_LIMITS).limits
+        return (content, found.earliest, found.closed, producers, hot.stream.stream_seq, found.expires_at, limits)
 
-    def _expected(self, index: int) -> dict[str, Any]:
-        """What looking at one path after the other must show, if the storage is in that state."""
+    def _expected(self, index: int, noticed: float, times: dict[str, float]) -> dict[str, Any]:
+        """What looking at each path at its time must show, if the storage is in that state.
+
+        ``noticed`` is when all had been looked at before, and what had expired was removed.
+        """
         then = Oracle()
         then.streams, then.paths = deepcopy(self.oracle.history[index][0]), dict(self.oracle.history[index][1])
         for path in PATHS:
-            then.at(path, self.clock.seconds())
+            then.at(path, noticed)
         expected: dict[str, Any] = {}
         for path in PATHS:
-            stream = then.at(path, self.clock.seconds())
+            stream = then.at(path, times[path])
             if stream is None or stream.deleted:
                 expected[path] = StreamNotFound if stream is None else StreamGone
             else:
-                producers = stream.producers
-                expected[path] = (stream.content, stream.closed, producers, stream.stream_seq, stream.expires_at)
+                earliest = stream.earliest_at(times[path])
+                expected[path] = (
+                    stream.content[earliest:],
+                    earliest,
+                    stream.closed,
+                    stream.producers,
+                    stream.stream_seq,
+                    stream.expires_at,
+                    stream.retention.limits,
+                )
         return expected
 
 

@@ -8,9 +8,14 @@ from zlib import crc32
 
 import pytest
 
+from durable_streams.protocol.events import Event, StreamCreated
+from durable_streams.protocol.stream import Stream
+from durable_streams.storage.local import base
 from durable_streams.storage.local.base import BaseStore
 from durable_streams.storage.local.committer import Committer
+from durable_streams.storage.local.hot_stream import HotStream
 from durable_streams.storage.local.journal import Write
+from durable_streams.storage.local.residents import Residents
 from tests.storage.local.simulation import Simulation, simulate
 
 ENOUGH_TO_FIND_A_BUG = 200
@@ -74,4 +79,34 @@ def test_it_finds_a_delete_that_is_not_journaled(tmp_path: Path, monkeypatch: py
             self.wait(entry)
 
     monkeypatch.setattr(Committer, "submit", forgetful)
+    assert _is_found(tmp_path)
+
+
+def test_it_finds_boundaries_that_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: the base store forgets where messages end, so nothing of what it holds is dropped any more."""
+    monkeypatch.setattr(base, "write_boundaries", lambda connection, stream_id, boundaries: None)
+    assert _is_found(tmp_path)
+
+
+def test_it_finds_a_fork_whose_bytes_are_given_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: the source's dropped bytes are removed although a fork has inherited them."""
+
+    def lend_nothing(self: Stream, fork: StreamCreated) -> None:
+        self.forks += 1
+
+    monkeypatch.setattr(Stream, "lend", lend_nothing)
+    assert _is_found(tmp_path)
+
+
+def test_it_finds_bytes_that_are_dropped_too_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: readers are told that a stream begins later before the append that makes it so is durable."""
+    apply = Residents.apply
+
+    def hasty(self: Residents, event: Event) -> list[HotStream]:
+        affected = apply(self, event)
+        for hot in affected:
+            self.begins_at(hot, hot.stream.earliest)
+        return affected
+
+    monkeypatch.setattr(Residents, "apply", hasty)
     assert _is_found(tmp_path)
