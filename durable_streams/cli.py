@@ -11,7 +11,16 @@ import click
 import msgspec
 from click.shell_completion import get_completion_class
 
-from durable_streams.client import Listed, LiveMode, Metadata, Reading, StreamHandle, StreamNotFound
+from durable_streams.client import (
+    Listed,
+    LiveMode,
+    Metadata,
+    OffsetTrimmed,
+    OnGap,
+    Reading,
+    StreamHandle,
+    StreamNotFound,
+)
 from durable_streams.console import STEADFAST, Console, terminal
 from durable_streams.protocol.content_types import DEFAULT, Kind, kind_of
 from durable_streams.protocol.offsets import BEGINNING, NOW
@@ -58,6 +67,11 @@ def leave(console: Console, work: Callable[[], Coroutine[Any, Any, None]]) -> No
         sys.exit(code)
 
 
+_JUMP = click.option(
+    "--jump", is_flag=True, help="Go on with what is left where retention has dropped what comes next."
+)
+
+
 # --- writing
 
 
@@ -74,6 +88,9 @@ def leave(console: Console, work: Callable[[], Coroutine[Any, Any, None]]) -> No
 @click.option("--json", "-j", "is_json", is_flag=True, help=f"Short for --content-type {JSON}.")
 @click.option("--ttl", type=click.IntRange(min=0), metavar="SECONDS", help="Expire when unused for so long.")
 @click.option("--expires-at", metavar="TIME", help="Expire then: RFC 3339, such as 2030-01-31T12:00:00Z.")
+@click.option("--max-age", type=click.IntRange(min=1), metavar="SECONDS", help="Drop what is so old.")
+@click.option("--max-messages", type=click.IntRange(min=1), metavar="COUNT", help="Keep the newest messages only.")
+@click.option("--max-bytes", type=click.IntRange(min=1), metavar="COUNT", help="Keep the newest bytes only.")
 @click.option("--closed", is_flag=True, help="Create it closed: nothing can follow.")
 @click.option("--data", default="", help="First content.")
 @click.pass_obj
@@ -84,6 +101,9 @@ def create(
     is_json: bool,
     ttl: int | None,
     expires_at: str | None,
+    max_age: int | None,
+    max_messages: int | None,
+    max_bytes: int | None,
     closed: bool,
     data: str,
 ) -> None:
@@ -92,7 +112,16 @@ def create(
     async def work() -> None:
         handle = console.stream(stream)
         kind = JSON if is_json else content_type
-        await handle.create(content_type=kind, ttl=ttl, expires_at=expires_at, closed=closed, data=data)
+        await handle.create(
+            content_type=kind,
+            ttl=ttl,
+            expires_at=expires_at,
+            closed=closed,
+            data=data,
+            max_age=max_age,
+            max_messages=max_messages,
+            max_bytes=max_bytes,
+        )
         console.write(handle.url.encode() + b"\n")
 
     leave(console, work)
@@ -262,12 +291,13 @@ def fork(
 )
 @click.argument("stream")
 @click.option("--offset", "-o", default=BEGINNING, show_default=True, help="Where to begin; -1 is the beginning.")
+@_JUMP
 @click.pass_obj
-def read(console: Console, stream: str, offset: str) -> None:
+def read(console: Console, stream: str, offset: str, jump: bool) -> None:
     """Write what STREAM has to standard output: raw bytes, or one JSON message a line."""
 
     async def work() -> None:
-        await _copy(console, console.stream(stream), offset, None)
+        await _copy(console, console.stream(stream), offset, None, jump)
 
     leave(console, work)
 
@@ -288,9 +318,10 @@ def read(console: Console, stream: str, offset: str) -> None:
 @click.option(
     "--mode", type=click.Choice(["auto", "sse", "long-poll"]), default="auto", show_default=True, help="How to follow."
 )
+@_JUMP
 @click.pass_obj
 def tail(
-    console: Console, stream: str, follow: bool, offset: str | None, now: bool, resume: bool, mode: LiveMode
+    console: Console, stream: str, follow: bool, offset: str | None, now: bool, resume: bool, mode: LiveMode, jump: bool
 ) -> None:
     """Write STREAM to standard output, and go on with -f. Remembers how far it came, for --resume."""
     if (offset is not None) + now + resume > 1:
@@ -303,21 +334,26 @@ def tail(
             start = await console.offsets.load(handle.url) or BEGINNING
         if follow:
             handle = handle.sibling(handle.url, STEADFAST)
-        await _copy(console, handle, start, mode if follow else None, remember=True)
+        await _copy(console, handle, start, mode if follow else None, jump, remember=True)
 
     leave(console, work)
 
 
 async def _copy(
-    console: Console, handle: StreamHandle, offset: str, live: LiveMode | None, remember: bool = False
+    console: Console, handle: StreamHandle, offset: str, live: LiveMode | None, jump: bool, remember: bool = False
 ) -> None:
     """Write a stream to the output as it is read."""
+
+    def skip(gap: OffsetTrimmed) -> None:
+        console.say(f"skipping what was dropped, up to {gap.earliest_offset}")
+
+    on_gap: OnGap = skip if jump else "raise"
     kind = kind_of((await handle.head()).content_type or DEFAULT)
     reading: Reading[Any]
     if kind is Kind.JSON:
-        reading = handle.read_json(offset, live, message_type=msgspec.Raw)
+        reading = handle.read_json(offset, live, message_type=msgspec.Raw, on_gap=on_gap)
     else:
-        reading = handle.read(offset, live)
+        reading = handle.read(offset, live, on_gap=on_gap)
     console.on_interrupt = lambda: console.say(f"interrupted; go on with --offset {reading.offset}")
     progress = console.progress()
     async for batch in reading:
@@ -347,7 +383,7 @@ def _lines(messages: list[Any]) -> bytes:
 @click.option("--json", "-j", "as_json", is_flag=True, help="As a JSON object.")
 @click.pass_obj
 def head(console: Console, stream: str, as_json: bool) -> None:
-    """Tell what STREAM is: content type, tail offset, whether it is closed, expiry."""
+    """Tell what STREAM is: content type, tail and earliest offset, whether it is closed, expiry, retention."""
 
     async def work() -> None:
         described = _described(await console.stream(stream).head())
@@ -365,10 +401,19 @@ def _described(metadata: Metadata) -> dict[str, Any]:
         "contentType": metadata.content_type,
         "offset": metadata.offset,
         "closed": metadata.closed,
+        "earliestOffset": metadata.earliest_offset,
         "ttlSeconds": metadata.ttl,
         "expiresAt": metadata.expires_at,
+        "maxAgeSeconds": _limit(metadata, "max-age"),
+        "maxMessages": _limit(metadata, "max-messages"),
+        "maxBytes": _limit(metadata, "max-bytes"),
     }
     return {name: value for name, value in described.items() if value is not None}
+
+
+def _limit(metadata: Metadata, name: str) -> int | None:
+    value = metadata.headers.get(f"stream-retention-{name}")
+    return None if value is None else int(value)
 
 
 def _plain(value: Any) -> str:

@@ -23,6 +23,7 @@ from durable_streams.client import (
     FileOffsetStore,
     Forbidden,
     InvalidArgument,
+    OffsetTrimmed,
     RetryPolicy,
     StreamDirectory,
     StreamGone,
@@ -41,6 +42,7 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 
 EXIT_CODES: list[tuple[type[Exception], int]] = [
+    (OffsetTrimmed, FAILED),
     (StreamNotFound, NOT_FOUND),
     (StreamGone, NOT_FOUND),
     (Conflict, CONFLICT),

@@ -18,15 +18,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from durable_streams.client import errors
 from durable_streams.client.batch import Batch, RawBatch
 from durable_streams.client.decoding import BytesDecoder, Decoder, JsonDecoder, TextDecoder
 from durable_streams.client.directory import StreamDirectory
 from durable_streams.client.errors import ClientError
 from durable_streams.client.retry import Backoff, RetryPolicy, is_passing
-from durable_streams.errors import StorageUnavailable
+from durable_streams.errors import OffsetTrimmed, StorageUnavailable
 from durable_streams.protocol.content_types import DEFAULT, Kind, kind_of
 from durable_streams.protocol.json_messages import array_of
-from durable_streams.protocol.offsets import BEGINNING
+from durable_streams.protocol.offsets import BEGINNING, offset_of
 from durable_streams.protocol.results import Slice
 from durable_streams.service import StreamService
 
@@ -64,12 +65,21 @@ class LiveSource(Protocol):
     def follow(self, stream: str, offset: str) -> AsyncIterator[LiveMessages]:
         """All that follows ``offset``, and all that comes. The first item, maybe empty, says that the stream is there.
 
-        Raises ``Disconnected`` when following may work again later; any other exception ends the listening.
+        Raises ``Disconnected`` when following may work again later, and ``Gap`` when what comes next was dropped; any
+        other exception ends the listening.
         """
 
 
 class Disconnected(Exception):
     """The stream cannot be followed now; the text says why."""
+
+
+class Gap(Exception):
+    """Retention has dropped what would come next; what is left begins at ``earliest_offset``."""
+
+    def __init__(self, earliest_offset: str) -> None:
+        super().__init__(f"what comes next was dropped, up to {earliest_offset}")
+        self.earliest_offset = earliest_offset
 
 
 class InProcess:
@@ -93,6 +103,8 @@ class InProcess:
                     raise Disconnected("the service is stopping")
         except StorageUnavailable as error:
             raise Disconnected(error.reason) from error
+        except OffsetTrimmed as trimmed:
+            raise Gap(offset_of(trimmed.earliest)) from trimmed
 
 
 class OverHttp:
@@ -109,6 +121,8 @@ class OverHttp:
             decoder = _decoder_for(kind_of(content_type))
             async for batch in handle.read_with(decoder, offset, "auto"):
                 yield _messages(decoder, batch)
+        except errors.OffsetTrimmed as trimmed:
+            raise Gap(trimmed.earliest_offset) from trimmed
         except ClientError as error:
             if is_passing(error):
                 raise Disconnected(str(error)) from error
@@ -123,6 +137,9 @@ class LiveListener(Service):
     the stream is closed and all of it was delivered. ``on_error(error)`` tells that listening has ended: the stream
     does not exist (or no longer), the server refuses, or ``on_data`` raised; without ``on_error`` that is logged.
 
+    ``on_gap(earliest_offset)`` is told when retention has dropped what would come next; then the listener goes on from
+    there. Without ``on_gap`` that is an error, ``Gap``.
+
     Lost connections are no errors: the listener reconnects, pausing as ``reconnecting`` says, for as long as it takes.
 
     It need not be a part of a service tree. Where it is, and ``stream`` is given, it listens while the service runs.
@@ -136,6 +153,7 @@ class LiveListener(Service):
         on_status: Callable[[Status], object] | None = None,
         on_complete: Callable[[], object] | None = None,
         on_error: Callable[[Exception], object] | None = None,
+        on_gap: Callable[[str], object] | None = None,
         stream: str | None = None,
         offset: str = BEGINNING,
         reconnecting: RetryPolicy = RECONNECTING,
@@ -150,6 +168,7 @@ class LiveListener(Service):
         self._on_status = on_status
         self._on_complete = on_complete
         self._on_error = on_error
+        self._on_gap = on_gap
         self._reconnecting = reconnecting
         self._clock = clock
         self._stream = stream
@@ -226,6 +245,11 @@ class LiveListener(Service):
                     return
             except Disconnected:
                 pass
+            except Gap as gap:
+                self._jump(run, gap)
+                if run.stopped:
+                    return
+                continue
             except Exception as error:
                 if not run.stopped:
                     self._fail(run, error)
@@ -234,6 +258,15 @@ class LiveListener(Service):
             if not run.stopped:
                 await backoff.pause()
                 self._change_status(run, Status.CONNECTING)
+
+    def _jump(self, run: _Run, gap: Gap) -> None:
+        """Go on where the stream begins now, if the application wants to."""
+        if self._on_gap is None:
+            self._fail(run, gap)
+            return
+        run.call(_tell, self._on_gap, gap.earliest_offset)
+        if not run.stopped:
+            self._offset = gap.earliest_offset
 
     async def _follow(self, run: _Run, stream: str, backoff: Backoff) -> bool:
         """Follow until the end; True when the stream is closed."""

@@ -15,6 +15,7 @@ from twisted.python import usage
 
 from durable_streams.interfaces import IStorage, IStorageMaker
 from durable_streams.process import Process
+from durable_streams.protocol.retention import NO_LIMITS, Retention
 from durable_streams.server import Listener, StreamServer
 from durable_streams.service import StreamService
 from durable_streams.subscriptions.local import local_subscriptions, memory_subscriptions
@@ -29,6 +30,7 @@ from durable_streams.web.settings import HttpSettings
 DEFAULT_LISTEN = "tcp:4437:interface=127.0.0.1"
 
 _SECONDS = ("long-poll-timeout", "sse-max-age", "keep-alive")
+_LIMITS = ("retention-max-age", "retention-max-messages", "retention-max-bytes")
 _COUNTS = ("hot-bytes", "max-append-bytes", "max-read-bytes")
 _PREFIX = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]+/)*", re.ASCII)
 _PUBLIC_URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?/", re.ASCII)
@@ -55,6 +57,9 @@ class Options(usage.Options):
         ["keep-alive", None, 15.0, "Seconds of silence after which an SSE connection gets a comment."],
         ["max-append-bytes", None, 64 * 1024 * 1024, "Largest request body."],
         ["max-read-bytes", None, 1024 * 1024, "Most bytes in one answer; a larger JSON message still comes whole."],
+        ["retention-max-age", None, None, "Drop what is so many seconds old, from streams that name no limits."],
+        ["retention-max-messages", None, None, "Keep so many messages at most, in streams that name no limits."],
+        ["retention-max-bytes", None, None, "Keep so many bytes at most, in streams that name no limits."],
         ["http-channel", None, "lean", "lean, or stock: our own HTTP/1.1 channel, or Twisted's; HTTP/2 is Twisted's."],
         ["cache-scope", None, "public", "public, or private: whether shared caches may keep what is read."],
         ["log-format", None, "text", "text, or json: one object a line, to standard output."],
@@ -95,6 +100,9 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         for name in _SECONDS:
             self[name] = _seconds(self[name], f"--{name}")
+        for name in _LIMITS:
+            if self[name] is not None:
+                self[name] = _count(self[name], f"--{name}")
         for name in _COUNTS:
             self[name] = _count(self[name], f"--{name}")
         self._check_choice("http-channel", ("lean", "stock"))
@@ -230,6 +238,13 @@ def _subscriptions(options: Options, service: StreamService, clock: Any) -> Subs
     return local_subscriptions(service, directory, clock, allow_loopback_webhooks=allow_loopback, settings=settings)
 
 
+def retention_from(options: Options) -> Retention | None:
+    """What streams keep that are created without limits of their own; None is everything."""
+    max_age, max_messages, max_bytes = (options[name] for name in _LIMITS)
+    retention = Retention(max_age, max_messages, max_bytes)
+    return None if retention.limits == NO_LIMITS.limits else retention
+
+
 def settings_from(options: Options) -> HttpSettings:
     """The HTTP settings that the options ask for."""
     return HttpSettings(
@@ -249,7 +264,9 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     clock: Any = reactor
-    service = StreamService(options.made_storage, clock=clock, max_read_bytes=options["max-read-bytes"])
+    service = StreamService(
+        options.made_storage, clock=clock, max_read_bytes=options["max-read-bytes"], retention=retention_from(options)
+    )
     subscriptions = _subscriptions(options, service, clock)
     application = StreamApplication(service, settings_from(options), options["prefix"], subscriptions)
     channel = CHANNELS[options["http-channel"]]

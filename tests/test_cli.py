@@ -28,6 +28,7 @@ from durable_streams.console import (
     Console,
     Progress,
 )
+from durable_streams.protocol.offsets import offset_of
 from durable_streams.testing import ROOT, MemoryServer
 from tests.client.outcomes import result_of
 from tests.client.scripted_server import ScriptedServer, answer
@@ -238,6 +239,18 @@ class TestReading:
         assert run("tail", "-f", "log", "--mode", mode) == "one two three"
         assert run.code == 0
 
+    @pytest.mark.parametrize("command", ["read", "tail"])
+    def test_a_gap_is_told_and_can_be_jumped_over(self, run: CommandLine, command: str) -> None:
+        """What comes next was dropped: the message says where the stream begins now; --jump goes on there."""
+        run("create", "log", "-t", "text/plain", "--max-messages", "1")
+        for word in ("one", "two", "three"):
+            run("append", "log", word)
+        run(command, "log", "--offset", offset_of(3))
+        assert run.code == FAILED
+        assert f"begins at {offset_of(6)} now" in run.said
+        assert run(command, "log", "--offset", offset_of(3), "--jump") == "three"
+        assert (run.code, offset_of(6) in run.said) == (0, True)
+
     def test_tail_from_now(self, run: CommandLine, server: MemoryServer) -> None:
         """History is left out."""
         run("create", "log", "-t", "text/plain", "--data", "old ")
@@ -269,14 +282,27 @@ class TestLooking:
         run("create", "log", "-t", "text/plain", "--expires-at", "2040-01-01T00:00:00Z")
         offset = result_of(server.stream("log").head()).offset
         assert run("head", "log") == (
-            f"contentType: text/plain\noffset: {offset}\nclosed: no\nexpiresAt: 2040-01-01T00:00:00.000Z\n"
+            f"contentType: text/plain\noffset: {offset}\nclosed: no\nearliestOffset: {offset}\n"
+            "expiresAt: 2040-01-01T00:00:00.000Z\n"
         )
         assert msgspec.json.decode(run("head", "log", "--json")) == {
             "contentType": "text/plain",
             "offset": offset,
             "closed": False,
+            "earliestOffset": offset,
             "expiresAt": "2040-01-01T00:00:00.000Z",
         }
+
+    def test_head_tells_of_retention(self, run: CommandLine) -> None:
+        """The limits, and where the stream begins now."""
+        run("create", "log", "-t", "text/plain", "--max-age", "3600", "--max-messages", "1", "--max-bytes", "1000")
+        run("append", "log", "one")
+        offset = run("head", "log", "--json")
+        assert msgspec.json.decode(offset)["earliestOffset"] == offset_of(0)
+        run("append", "log", "two")
+        described = msgspec.json.decode(run("head", "log", "--json"))
+        assert described["earliestOffset"] == offset_of(3)
+        assert [described[name] for name in ("maxAgeSeconds", "maxMessages", "maxBytes")] == [3600, 1, 1000]
 
     def test_list_goes_through_all_pages(self, run: CommandLine) -> None:
         """As many requests as it takes."""

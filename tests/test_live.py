@@ -12,7 +12,9 @@ from twisted.logger import capturedLogs
 
 from durable_streams import errors
 from durable_streams.client import StreamNotFound
-from durable_streams.live import InProcess, LiveListener, LiveSource, OverHttp, Status
+from durable_streams.live import Gap, InProcess, LiveListener, LiveSource, OverHttp, Status
+from durable_streams.protocol.offsets import offset_of
+from durable_streams.protocol.retention import Retention
 from durable_streams.testing import MemoryServer
 from tests.client.outcomes import result_of
 
@@ -392,3 +394,29 @@ class TestServiceTree:
         app.listen("text")
         app.listener.stopService()
         assert not app.listener.listening
+
+
+def test_a_gap_is_an_error_unless_the_application_wants_to_jump(server: MemoryServer, app: Application) -> None:
+    """In process and over HTTP: the error knows where the stream begins now."""
+    result_of(server.service.create("kept", content_type="text/plain", retention=Retention(max_messages=1)))
+    for letter in (b"a", b"b", b"c"):
+        result_of(server.service.append("kept", letter))
+    app.listen("kept", offset_of(0))
+    (error,) = app.errors
+    assert isinstance(error, Gap)
+    assert error.earliest_offset == offset_of(2)
+    assert (app.messages, app.listener.listening) == ([], False)
+
+
+@pytest.mark.parametrize("source_of", [in_process, over_http])
+def test_a_listener_jumps_over_a_gap(server: MemoryServer, source_of: SourceOf) -> None:
+    """It is told of the gap, then it goes on with what is left, and with what comes."""
+    gaps: list[str] = []
+    app = Application(server, source_of(server), on_gap=gaps.append)
+    result_of(server.service.create("kept", content_type="text/plain", retention=Retention(max_messages=1)))
+    for letter in (b"a", b"b", b"c"):
+        result_of(server.service.append("kept", letter))
+    app.listen("kept", offset_of(0))
+    app.write("kept", b"d")
+    assert ("".join(app.messages), gaps, app.errors) == ("cd", [offset_of(2)], [])
+    app.listener.stop_listening()

@@ -15,10 +15,15 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
+from twisted.internet.task import Clock
 from twisted.python.usage import UsageError
 
-from durable_streams.tap import Options, settings_from
+from durable_streams.protocol.retention import Retention
+from durable_streams.service import StreamService
+from durable_streams.storage.memory import MemoryStorage
+from durable_streams.tap import Options, retention_from, settings_from
 from tests.certificate import make_certificate
+from tests.client.outcomes import result_of
 from tests.running_service import ROOT, running_service
 
 WRONG = [
@@ -39,6 +44,9 @@ WRONG = [
     (["--sse-max-age", "soon"], "above 0"),
     (["--max-append-bytes", "1.5"], "whole number"),
     (["--max-read-bytes", "0"], "whole number"),
+    (["--retention-max-age", "0"], "--retention-max-age must be a whole number above 0"),
+    (["--retention-max-messages", "many"], "whole number"),
+    (["--retention-max-bytes", "1e6"], "whole number"),
     (["--log-format", "xml"], "text or json"),
     (["--no-such-option"], "no-such-option"),
 ]
@@ -51,6 +59,27 @@ def test_a_wrong_option_is_told_in_one_clear_line(arguments: list[str], told: st
         Options().parseOptions(arguments)
     assert told in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_limits_on_the_command_line_are_for_streams_that_name_none() -> None:
+    """A stream's own limits stand; without options everything is kept."""
+    options = Options()
+    options.parseOptions(["--retention-max-age", "60", "--retention-max-bytes", "1000"])
+    retention = retention_from(options)
+    assert retention is not None
+    assert retention.limits == (60, None, 1000)
+    clock = Clock()
+    service = StreamService(MemoryStorage(clock), clock=clock, retention=retention)
+    service.startService()
+    kept = [
+        result_of(created).stream.retention
+        for created in (service.create("plain"), service.create("own", retention=Retention(max_messages=5)))
+    ]
+    assert [policy and policy.limits for policy in kept] == [(60, None, 1000), (None, 5, None)]
+    service.stopService()
+    bare = Options()
+    bare.parseOptions([])
+    assert retention_from(bare) is None
 
 
 def test_a_storage_that_takes_no_argument_says_so() -> None:

@@ -10,6 +10,7 @@ from durable_streams.client.errors import (
     ConnectionFailed,
     Forbidden,
     InvalidArgument,
+    OffsetTrimmed,
     ParseError,
     PayloadTooLarge,
     Problem,
@@ -36,7 +37,7 @@ from durable_streams.client.offset_store import (
 from durable_streams.client.producer import Batching, Producer
 from durable_streams.client.producer_batch import ProducerBatch, Receipt
 from durable_streams.client.pull_wake_worker import PullWakeWorker
-from durable_streams.client.reading import Reading
+from durable_streams.client.reading import OnGap, Reading
 from durable_streams.client.request_fields import RequestField
 from durable_streams.client.results import Appended, Created, Metadata
 from durable_streams.client.retry import RetryPolicy
@@ -81,6 +82,8 @@ __all__ = [
     "MemoryOffsetStore",
     "Metadata",
     "NoPendingWork",
+    "OffsetTrimmed",
+    "OnGap",
     "Outcome",
     "ParseError",
     "PayloadTooLarge",

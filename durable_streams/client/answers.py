@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from durable_streams.client.batch import RawBatch
-from durable_streams.client.errors import ClientError
+from durable_streams.client.errors import ClientError, OffsetTrimmed
 from durable_streams.client.place import Place
 from durable_streams.client.request import Answer, Request, StreamRequests
 
@@ -43,6 +43,9 @@ class AnswerReader:
                 return batch
             except ClientError as error:
                 self.stop()
+                if isinstance(error, OffsetTrimmed):
+                    # Whatever is read next does not go on with this answer.
+                    self._yielded = 0
                 await self._backoff.pause_after(error)
 
     def stop(self) -> None:

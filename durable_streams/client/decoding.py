@@ -30,6 +30,9 @@ class Decoder(Protocol[T]):
     def decode(self, raw: RawBatch, start: str) -> Batch[T]:
         """The batch with its data decoded; ``start`` is the offset of the batch before. Raises ``Undecodable``."""
 
+    def skip(self) -> None:
+        """What comes next does not follow what came before: something is missing between them."""
+
     def join(self, parts: list[T]) -> T:
         """The data of many batches as one."""
 
@@ -45,6 +48,9 @@ class BytesDecoder:
     def decode(self, raw: RawBatch, start: str) -> Batch[bytes]:
         parts = raw.data
         return Batch(parts[0] if len(parts) == 1 else b"".join(parts), *raw[1:])
+
+    def skip(self) -> None:
+        """Nothing is held back."""
 
     def join(self, parts: list[bytes]) -> bytes:
         return b"".join(parts)
@@ -72,6 +78,9 @@ class TextDecoder:
             text += self._characters.decode(b"", final=True)
         is_whole = not self._characters.getstate()[0]
         return Batch(text, raw.offset if is_whole else start, *raw[2:])
+
+    def skip(self) -> None:
+        self._characters.reset()
 
     def join(self, parts: list[str]) -> str:
         return "".join(parts)
@@ -103,6 +112,9 @@ class JsonDecoder(Generic[T]):
             if self._untyped:
                 return _decode_leniently(body, error)
             raise Undecodable(str(error)) from None
+
+    def skip(self) -> None:
+        """Nothing is held back."""
 
     def join(self, parts: list[list[T]]) -> list[T]:
         return parts[0] if len(parts) == 1 else [message for part in parts for message in part]

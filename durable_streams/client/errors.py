@@ -119,7 +119,14 @@ class StreamNotFound(ResponseError):
 
 @dataclass(eq=False)
 class StreamGone(ResponseError):
-    """410: soft-deleted, or the offset lies before what is retained."""
+    """410: soft-deleted; or, as ``OffsetTrimmed``, the offset lies before what is retained."""
+
+
+@dataclass(eq=False)
+class OffsetTrimmed(StreamGone):
+    """410: what is asked for was dropped by the stream's retention; it begins at ``earliest_offset`` now."""
+
+    earliest_offset: str
 
 
 @dataclass(eq=False)

@@ -26,7 +26,7 @@ from durable_streams.client.offset_keeping import OffsetKeeping
 from durable_streams.client.place import Place
 from durable_streams.client.producer import Batching, Producer
 from durable_streams.client.producer_batch import ProducerBatch
-from durable_streams.client.reading import Reading, Source, in_turn
+from durable_streams.client.reading import OnGap, Reading, Source, in_turn
 from durable_streams.client.request import Request, StreamRequests, WholeAnswer
 from durable_streams.client.request_fields import RequestFields
 from durable_streams.client.results import Appended, Created, Metadata
@@ -35,6 +35,7 @@ from durable_streams.client.sse_reader import SseReader
 from durable_streams.client.timeouts import Timeouts
 from durable_streams.protocol.content_types import DEFAULT, Kind, kind_of
 from durable_streams.protocol.offsets import BEGINNING
+from durable_streams.protocol.retention import LIMIT_FIELDS
 
 LiveMode = Literal["long-poll", "sse", "auto"]
 """How to go on at the tail. ``auto`` catches up first, then takes SSE for text and JSON, long-poll for binary data."""
@@ -117,12 +118,16 @@ class StreamHandle:
         forked_from: StreamHandle | str | None = None,
         fork_offset: str | None = None,
         fork_sub_offset: int | None = None,
+        max_age: int | None = None,
+        max_messages: int | None = None,
+        max_bytes: int | None = None,
     ) -> Deferred[Created]:
         """Create the stream, or confirm that it is there with the same configuration (Section 5.1). May be repeated.
 
         ``ttl`` is in seconds; ``expires_at`` a datetime with a time zone, or RFC 3339 text. ``data`` are the first
         content; for a JSON stream, JSON text. ``forked_from`` (a handle, a URL, or a path) makes a fork, at
         ``fork_offset`` or the source's tail, and ``fork_sub_offset`` messages or bytes further (Section 4.2).
+        ``max_age`` (seconds), ``max_messages`` and ``max_bytes`` limit what the stream keeps, where the server can.
         """
         headers: dict[str, str] = {}
         _put(headers, "Content-Type", content_type or self._content_type)
@@ -134,6 +139,8 @@ class StreamHandle:
             headers["Stream-Forked-From"] = path_of(source)
         _put(headers, "Stream-Fork-Offset", fork_offset)
         _put(headers, "Stream-Fork-Sub-Offset", fork_sub_offset)
+        for field, limit in zip(LIMIT_FIELDS, (max_age, max_messages, max_bytes), strict=True):
+            _put(headers, field, limit)
         return Deferred.fromCoroutine(self._create(Request("PUT", self._patience, {}, headers, _encoded(data))))
 
     def head(self) -> Deferred[Metadata]:
@@ -170,20 +177,35 @@ class StreamHandle:
     # --- reading and writing at length
 
     def read(
-        self, offset: str = BEGINNING, live: LiveMode | None = None, *, offset_store: Any = None, key: str | None = None
+        self,
+        offset: str = BEGINNING,
+        live: LiveMode | None = None,
+        *,
+        offset_store: Any = None,
+        key: str | None = None,
+        on_gap: OnGap = "raise",
     ) -> Reading[bytes]:
         """Read as bytes from ``offset`` (``-1``: the beginning, ``now``: the tail) to the tail, or on with ``live``.
 
         With an ``offset_store`` (an ``IOffsetStore``) the reading begins at the offset kept under ``key`` (default: the
         URL), at ``offset`` when there is none, and keeps each batch's offset once the batch has been dealt with.
+
+        Where the stream's retention has dropped what would come next, the reading fails with ``OffsetTrimmed``;
+        ``on_gap="jump"``, or a callable that is told of it, lets it go on with what is left.
         """
-        return self.read_with(BytesDecoder(), offset, live, offset_store=offset_store, key=key)
+        return self.read_with(BytesDecoder(), offset, live, offset_store=offset_store, key=key, on_gap=on_gap)
 
     def read_text(
-        self, offset: str = BEGINNING, live: LiveMode | None = None, *, offset_store: Any = None, key: str | None = None
+        self,
+        offset: str = BEGINNING,
+        live: LiveMode | None = None,
+        *,
+        offset_store: Any = None,
+        key: str | None = None,
+        on_gap: OnGap = "raise",
     ) -> Reading[str]:
         """As ``read``, but as text: UTF-8, never half a character."""
-        return self.read_with(TextDecoder(), offset, live, offset_store=offset_store, key=key)
+        return self.read_with(TextDecoder(), offset, live, offset_store=offset_store, key=key, on_gap=on_gap)
 
     def read_json(
         self,
@@ -193,13 +215,14 @@ class StreamHandle:
         message_type: Any = Any,
         offset_store: Any = None,
         key: str | None = None,
+        on_gap: OnGap = "raise",
     ) -> Reading[list[Any]]:
         """As ``read``, but as lists of JSON messages, decoded as ``message_type``: any type that msgspec knows.
 
         ``msgspec.Raw`` leaves each message as the bytes that it is.
         """
         decoder: JsonDecoder[Any] = JsonDecoder(message_type)
-        return self.read_with(decoder, offset, live, offset_store=offset_store, key=key)
+        return self.read_with(decoder, offset, live, offset_store=offset_store, key=key, on_gap=on_gap)
 
     def read_with(
         self,
@@ -209,6 +232,7 @@ class StreamHandle:
         *,
         offset_store: Any = None,
         key: str | None = None,
+        on_gap: OnGap = "raise",
     ) -> Reading[T]:
         """As ``read``, but decoded by a fresh ``decoder``. Raises ``InvalidArgument``."""
         requests = self.requests
@@ -235,7 +259,7 @@ class StreamHandle:
         if live not in ways:
             raise InvalidArgument("live", "must be None, 'long-poll', 'sse' or 'auto'")
         keeping = OffsetKeeping(offset_store, key or self.url)
-        return Reading(Place(self.url, offset), decoder, in_turn(ways[live]), keeping)
+        return Reading(Place(self.url, offset), decoder, in_turn(ways[live]), keeping, on_gap)
 
     def producer(
         self,
@@ -281,6 +305,7 @@ class StreamHandle:
             headers.integer("Stream-TTL"),
             headers.get("Stream-Expires-At"),
             headers.all(),
+            headers.get("Stream-Earliest-Offset"),
         )
 
     async def _append(self, data: bytes, headers: dict[str, str]) -> Appended:

@@ -25,6 +25,12 @@ class Place:
         """The parameters that name this place."""
         return {"offset": self.offset} if self.cursor is None else {"offset": self.offset, "cursor": self.cursor}
 
+    def jump(self, offset: str) -> None:
+        """Go on at ``offset``, although what was before it is missing."""
+        self.offset = offset
+        self.cursor = None
+        self.up_to_date = False
+
     def advance(self, offset: str, cursor: str | None, up_to_date: bool, closed: bool) -> None:
         """Everything up to ``offset`` has been received."""
         self.offset = offset

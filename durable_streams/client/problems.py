@@ -40,6 +40,8 @@ def error_of(url: str, status: int, headers: HeaderFields, body: bytes, now: flo
         return _conflict(url, headers, problem, ordered)
     if status == 403 and (epoch := headers.integer("Producer-Epoch")) is not None:
         return errors.ProducerFenced(url, status, problem, epoch)
+    if status == 410 and (earliest := headers.get("Stream-Earliest-Offset")):
+        return errors.OffsetTrimmed(url, status, problem, earliest)
     if status == 429:
         return errors.TooManyRequests(url, status, problem, _retry_after(headers, now))
     if status >= 500:

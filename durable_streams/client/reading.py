@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from inspect import isawaitable
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 
 from durable_streams.client.batch import Batch, RawBatch
 from durable_streams.client.decoding import Decoder, Undecodable
-from durable_streams.client.errors import ParseError
+from durable_streams.client.errors import OffsetTrimmed, ParseError
 from durable_streams.client.offset_keeping import OffsetKeeping
 from durable_streams.client.place import Place
 
@@ -31,6 +31,10 @@ class Source(Protocol):
 NextSource = Callable[[Place], Source | None]
 """Chooses how to go on when a source has no more; None is the end."""
 
+OnGap = Literal["raise", "jump"] | Callable[[OffsetTrimmed], object]
+"""What to do when retention has dropped what would come next: fail, or go on with what is left. A callable is told of
+the gap, then the reading goes on; whatever it raises ends the reading."""
+
 
 class Reading(Generic[T]):
     """Batches of a stream, asked for one by one: what is not asked for stays in the socket, which is then paused.
@@ -39,11 +43,19 @@ class Reading(Generic[T]):
     once. Leaving a loop, cancelling a Deferred and ``close`` all end the connection at once.
     """
 
-    def __init__(self, place: Place, decoder: Decoder[T], next_source: NextSource, keeping: OffsetKeeping) -> None:
+    def __init__(
+        self,
+        place: Place,
+        decoder: Decoder[T],
+        next_source: NextSource,
+        keeping: OffsetKeeping,
+        on_gap: OnGap = "raise",
+    ) -> None:
         self._place = place
         self._decoder = decoder
         self._next_source = next_source
         self._keeping = keeping
+        self._on_gap = on_gap
         self._source: Source | None = None
         self._begun = False
         self._closed = False
@@ -139,10 +151,24 @@ class Reading(Generic[T]):
         while raw is None:
             if self._source is None or self._closed:
                 return None
-            raw = await self._source.next()
+            try:
+                raw = await self._source.next()
+            except OffsetTrimmed as gap:
+                self._jump(gap)
+                continue
             if raw is None:
                 self._source = self._next_source(self._place)
         return self._decoded(raw)
+
+    def _jump(self, gap: OffsetTrimmed) -> None:
+        """Go on where the stream begins now, if that will do. Raises the error itself otherwise."""
+        if self._on_gap == "raise":
+            raise gap
+        if callable(self._on_gap):
+            self._on_gap(gap)
+        self._place.jump(gap.earliest_offset)
+        self._decoder.skip()
+        self._offset = gap.earliest_offset
 
     def _decoded(self, raw: RawBatch) -> Batch[T]:
         try:

@@ -17,7 +17,8 @@ class Created(NamedTuple):
 class Metadata(NamedTuple):
     """What a stream is (Section 5.5). ``ttl`` is in seconds, ``expires_at`` as the server writes it (RFC 3339).
 
-    ``headers`` are all fields of the answer, by lower-case name.
+    ``headers`` are all fields of the answer, by lower-case name. ``earliest_offset`` is where the stream begins now,
+    where the server says it.
     """
 
     content_type: str | None
@@ -26,6 +27,7 @@ class Metadata(NamedTuple):
     ttl: int | None
     expires_at: str | None
     headers: dict[str, str]
+    earliest_offset: str | None = None
 
 
 class Appended(NamedTuple):
