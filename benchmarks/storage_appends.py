@@ -1,7 +1,8 @@
-"""Appends per second of the storages, in process: python benchmarks/storage_appends.py [--seconds 2]
+"""Appends per second of the storages, in process: python benchmarks/storage_appends.py [--seconds 2] [--retention]
 
 Waiting appenders of 100 bytes over one, a thousand and a hundred thousand streams, in memory and on disk, in turn.
 For the disk also the bytes written to the device for each byte appended, folding into the base store included.
+With --retention instead: a thousand streams, 32 appenders, without a policy and with each limit, in three rounds.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from twisted.internet.task import deferLater, react
 
 from durable_streams.interfaces import IStorage
 from durable_streams.protocol.commands import Append, Create
+from durable_streams.protocol.retention import Retention
 from durable_streams.service import StreamService
 from durable_streams.storage.local import LocalSettings, LocalStorage, RealWorkers
 from durable_streams.storage.memory import MemoryStorage
@@ -72,12 +74,14 @@ class Load:
             self.done.callback(None)
 
 
-async def measured(reactor: Any, storage: IStorage, streams: int, waiting: int, seconds: float) -> dict[str, float]:
+async def measured(
+    reactor: Any, storage: IStorage, streams: int, waiting: int, seconds: float, retention: Retention | None = None
+) -> dict[str, float]:
     service = StreamService(storage, clock=reactor)
     service.startService()
     await service.when_open()
     for number in range(streams):
-        created = service.perform_create(Create(f"s{number}"))
+        created = service.perform_create(Create(f"s{number}", retention=retention))
         if number % 1000 == 0:
             await created
     load = Load(service, streams, waiting, seconds)
@@ -111,14 +115,37 @@ async def appends(reactor: Any, seconds: float, directory: Path) -> None:
                 print(f"{name:8} {streams:8} {waiting:8} {rate:10,.0f} {p50:8.2f} {p99:8.2f} {device}", flush=True)
 
 
+POLICIES = {
+    "none": None,
+    "age, an hour": Retention(max_age=3600),
+    "age, a second": Retention(max_age=1),
+    "100 messages": Retention(max_messages=100),
+    "10,000 bytes": Retention(max_bytes=10_000),
+}
+
+
+async def retained(reactor: Any, seconds: float, directory: Path) -> None:
+    print(f"{'storage':8} {'policy':14} {'appends/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'device B/B':>11}")
+    for turn in range(3):
+        for name in ("memory", "local"):
+            for policy, retention in POLICIES.items():
+                place = directory / f"{turn}-{policy}"
+                storage = MemoryStorage(reactor) if name == "memory" else local(reactor, place)
+                found = await measured(reactor, storage, 1000, 32, seconds, retention)
+                device = f"{found['device']:11.1f}" if name == "local" else f"{'':>11}"
+                rate, p50, p99 = found["rate"], found["p50"], found["p99"]
+                print(f"{name:8} {policy:14} {rate:10,.0f} {p50:8.2f} {p99:8.2f} {device}", flush=True)
+
+
 async def main(reactor: Any, options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
-        await appends(reactor, options.seconds, Path(directory))
+        await (retained if options.retention else appends)(reactor, options.seconds, Path(directory))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--directory", default=".")
+    parser.add_argument("--retention", action="store_true")
     chosen = parser.parse_args()
     react(lambda reactor: Deferred.fromCoroutine(main(reactor, chosen)))

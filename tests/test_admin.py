@@ -116,6 +116,20 @@ def test_a_stream_goes_from_one_service_to_another(data: Path, tmp_path: Path) -
     assert "StreamNotFound" in admin("export", data, "none")[2]
 
 
+def test_retention_goes_with_an_export(data: Path, tmp_path: Path) -> None:
+    """What is left, and the limits; a directory with limits has no faults."""
+    with running_service("--data-dir", str(data)) as service:
+        ask(service, "few", "PUT", b"[1,2,3]", Content_Type="application/json", Stream_Retention_Max_Messages="2")
+        service.terminate()
+    assert admin("verify", data)[:2] == (0, b"nothing is wrong\n")
+    status, exported, _ = admin("export", data, "few")
+    assert (status, exported.splitlines()[1]) == (0, b"[2,3]")
+    assert admin("import", tmp_path / "other", "few", given=exported)[0] == 0
+    with running_service("--data-dir", str(tmp_path / "other")) as service:
+        ask(service, "few", "POST", b"4", Content_Type="application/json")
+        assert json.loads(ask(service, "few")) == [3, 4]
+
+
 SUBSCRIPTION = {"type": "pull-wake", "streams": ["chat"], "wake_stream": "wake"}
 
 

@@ -37,10 +37,11 @@ from durable_streams.errors import (
 from durable_streams.interfaces import IStorage
 from durable_streams.protocol.commands import Append, Create, ForkRequest, ResolvedSubOffset
 from durable_streams.protocol.producers import ProducerClaim, ProducerState
-from durable_streams.testing.storage_driver import BEGINNING_OF_TIME, StorageDriver
+from durable_streams.testing.retention_suite import RetentionSuite
+from durable_streams.testing.storage_driver import BEGINNING_OF_TIME
 
 
-class StorageSuite(StorageDriver):
+class StorageSuite(RetentionSuite):
     """The promises of ``IStorage``."""
 
     # --- the provider

@@ -11,12 +11,11 @@ from durable_streams.interfaces import IStorage
 from durable_streams.storage.local.files import OsFiles
 from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.storage import LocalStorage
-from durable_streams.testing.retention_suite import RetentionSuite
 from durable_streams.testing.storage_suite import StorageSuite
 from tests.storage.local.simulated_workers import ClockWorkers
 
 
-class LocalSuite(StorageSuite, RetentionSuite):
+class LocalSuite(StorageSuite):
     """On the real disk, with the work of threads and of the checkpointer done on the clock."""
 
     settings = LocalSettings()
