@@ -15,6 +15,7 @@ from durable_streams.subscriptions.membership import Found
 from durable_streams.subscriptions.watch import Watch
 
 _PAGE = 5000
+_MOST_LISTINGS = 20
 
 
 class Discovery:
@@ -97,10 +98,13 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     return lambda path: bool(index.matching(path))
 
 
-def separate(prefixes: Iterable[str]) -> list[str]:
-    """The prefixes without those that begin with another one, so that nothing is listed twice."""
+def listings(prefixes: Iterable[str]) -> list[str]:
+    """Prefixes that cover all of these, none beginning with another one, so that nothing is listed twice.
+
+    A listing looks at every stream in memory, so instead of very many there is one of everything.
+    """
     kept: list[str] = []
     for prefix in sorted(set(prefixes)):
         if not kept or not prefix.startswith(kept[-1]):
             kept.append(prefix)
-    return kept
+    return kept if len(kept) <= _MOST_LISTINGS else [""]

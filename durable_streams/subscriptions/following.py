@@ -14,7 +14,7 @@ from durable_streams.protocol.json_messages import stored_form
 from durable_streams.protocol.results import AppendResult, StreamDescription
 from durable_streams.subscriptions import membership
 from durable_streams.subscriptions.deliveries import Deliveries
-from durable_streams.subscriptions.discovery import Discovery, separate
+from durable_streams.subscriptions.discovery import Discovery, listings
 from durable_streams.subscriptions.ledger import Ledger
 from durable_streams.subscriptions.membership import Found
 from durable_streams.subscriptions.roster import Roster
@@ -93,7 +93,7 @@ class Following:
         """
         seen: set[str] = set()
         with self._discovery.watching() as watch:
-            for prefix in separate(literal_prefix(pattern) for pattern in self._roster.patterns()):
+            for prefix in listings(literal_prefix(pattern) for pattern in self._roster.patterns()):
                 async for stream in self._discovery.listed(prefix):
                     seen.add(stream.path)
                     if not watch.touched(stream.path):

@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from durable_streams.protocol.offsets import offset_of
+from durable_streams.protocol.results import Page
 from durable_streams.subscriptions.errors import AlreadyClaimed, Fenced
 from durable_streams.subscriptions.interfaces import ISubscriptionStore
 from tests.subscriptions.test_membership import SlowListing
@@ -209,4 +210,31 @@ def test_an_idle_restart_changes_nothing(world: RestartedWorld) -> None:
         world.come()
     assert (world.describe("hook"), world.describe("pull"), world.wake_events()) == before
     assert len(world.receivers.calls) == 1
+    world.stop()
+
+
+def test_streams_are_listed_once_however_many_patterns_there_are(
+    world: RestartedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """6.2: a start does not ask for each pattern by itself, and finds what came for all of them."""
+    for number in range(30):
+        world.subscribe(f"sub-{number}", pattern=f"tenant-{number}/*")
+    world.go()
+    for number in range(30):
+        world.create(f"tenant-{number}/a", number)
+    asked: list[str] = []
+    listing = world.streams.list_streams
+
+    def list_streams(prefix: str = "", after: str = "", limit: int = 1000) -> Deferred[Page]:
+        asked.append(prefix)
+        return listing(prefix, after, limit)
+
+    monkeypatch.setattr(world.streams, "list_streams", list_streams)
+    world.come()
+    assert asked == [""]
+    hosts = [call.body["subscription_id"] for call in world.receivers.calls]
+    assert len(hosts) == 16
+    while world.receivers.open_calls:
+        world.receivers.next().done()
+    assert len(world.receivers.calls) == 30
     world.stop()
