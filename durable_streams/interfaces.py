@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
+from durable_streams.measures import Measure, Timing
 from durable_streams.protocol.commands import Append, Create, Delete
 from durable_streams.protocol.results import (
     AppendResult,
@@ -146,6 +147,13 @@ class IStreamObserver(Interface):
 
     def stream_expired(path: str) -> None:
         """A stream at ``path`` has expired some time ago. Another one may be there by now."""
+
+
+class IMeasured(Interface):
+    """A storage that tells figures about itself. It need not."""
+
+    def measures() -> Sequence[Measure | Timing]:
+        """Its figures of now. Called at every scrape, so it costs no more than looking at them."""
 
 
 class IStorageMaker(IPlugin):

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from durable_streams.errors import MalformedField, OffsetInsideMessage, OffsetTrimmed, StreamError, StreamNotFound
 from durable_streams.interfaces import INotifier, IStorage, IStreamObserver
 from durable_streams.last_messages import position_of_last
+from durable_streams.measures import Activity
 from durable_streams.notifier.local import LocalNotifier
 from durable_streams.notifier.observers import StreamObservers
 from durable_streams.notifier.signal import ChangeSignal
@@ -92,6 +93,7 @@ class StreamService(Service):
         self._default_retention = retention and msgspec.structs.replace(retention, is_default=True)
         self.live_reads: set[LiveRead] = set()
         self.draining = False
+        self.activity = Activity()
         self._observers = StreamObservers()
         self._opening: list[Deferred[None]] | None = []
         self._cannot_open: Failure | None = None
@@ -163,6 +165,7 @@ class StreamService(Service):
         return self.storage.expire().addCallbacks(self._announce_all, self._log_expiry_failure)
 
     def _announce_all(self, paths: list[str]) -> None:
+        self.activity.expired += len(paths)
         for path in paths:
             self.notifier.notify(path)
             self._observers.expired(path)
@@ -207,10 +210,22 @@ class StreamService(Service):
         return answer
 
     def _announce(self, result: _T, command: Command) -> _T:
+        self._count(result, command)
         self.notifier.notify(command.path)
         if self._observers:
             self._observers.performed(command, result)
         return result
+
+    def _count(self, result: Any, command: Command) -> None:
+        activity = self.activity
+        if isinstance(command, Append):
+            if not result.duplicate:
+                activity.appends += 1
+                activity.appended_bytes += len(command.body)
+        elif isinstance(command, Delete):
+            activity.deleted += 1
+        elif result.created:
+            activity.created += 1
 
     async def _resolve_sub_offset(self, command: Create, fork: ForkRequest) -> Create:
         """Count messages of a JSON source, because only their bytes tell where a message ends."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ class Options(usage.Options):
     ]
     optFlags = [  # noqa: RUF012  # the shape that usage.Options reads
         ["enable-listing", None, "Let clients list the streams, at __ds/streams below the prefix."],
+        ["metrics", None, "Let clients read the service's figures at /metrics, in the form of Prometheus."],
         ["allow-loopback-webhooks", None, "Let webhooks go to this machine over http, for development."],
     ]
 
@@ -111,6 +113,7 @@ class Options(usage.Options):
         self._check_prefix()
         self._check_origins()
         self._check_public_url()
+        self._check_metrics()
         self["endpoints"] = self._endpoints()
         self.made_storage = _storage(self)
         self._choose_log_format()
@@ -132,6 +135,14 @@ class Options(usage.Options):
     def _check_prefix(self) -> None:
         if not _PREFIX.fullmatch(self["prefix"]):
             raise usage.UsageError("--prefix must begin and end with a slash and have plain URL characters only")
+
+    def _check_metrics(self) -> None:
+        if not self["metrics"]:
+            return
+        if self["prefix"] == "/":
+            raise usage.UsageError("--metrics needs a --prefix: with / alone, /metrics is the path of a stream")
+        if find_spec("prometheus_client") is None:
+            raise usage.UsageError("--metrics needs a library: pip install 'durable-streams-twisted[metrics]'")
 
     def _check_public_url(self) -> None:
         if self["public-url"] is not None and not _PUBLIC_URL.fullmatch(self["public-url"]):
@@ -255,6 +266,7 @@ def settings_from(options: Options) -> HttpSettings:
         cache_scope=options["cache-scope"],
         cors_origins=tuple(options["cors-origin"]),
         listing=bool(options["enable-listing"]),
+        metrics=bool(options["metrics"]),
         limits=Limits(body_bytes=options["max-append-bytes"]),
     )
 

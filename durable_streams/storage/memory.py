@@ -13,7 +13,8 @@ from durable_streams.errors import (
     StreamGone,
     StreamNotFound,
 )
-from durable_streams.interfaces import IStorage
+from durable_streams.interfaces import IMeasured, IStorage
+from durable_streams.measures import Measure
 from durable_streams.protocol.appending import decide_append
 from durable_streams.protocol.commands import Append, Create, Delete
 from durable_streams.protocol.creation import confirm_existing, decide_create
@@ -35,7 +36,7 @@ from durable_streams.storage.stream_ids import StreamIds
 from durable_streams.storage.trim_queue import TrimQueue
 
 
-@implementer(IStorage)
+@implementer(IStorage, IMeasured)
 class MemoryStorage:
     """Keeps every stream in this process. ``clock`` gives the time; its ``seconds()`` are since 1970."""
 
@@ -58,6 +59,9 @@ class MemoryStorage:
 
     def failure(self) -> str | None:
         return None
+
+    def measures(self) -> list[Measure]:
+        return [Measure("resident_streams", "Streams in memory.", len(self._catalog.by_id))]
 
     def create(self, command: Create) -> Deferred[CreateResult]:
         try:

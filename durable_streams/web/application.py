@@ -67,11 +67,24 @@ class StreamApplication:
         def health(request: Any) -> IResource:
             return HandlerResource(self._health, limit)
 
+        if self.settings.metrics:
+            self._add_metrics(app)
+
         @app.handle_errors(HTTPException)
         def refuse(request: Any, failure: Failure) -> IResource:
             return HandlerResource(partial(self.refuse, failure.value), limit)
 
         return app
+
+    def _add_metrics(self, app: Klein) -> None:
+        from durable_streams.web.metrics import MetricsPage
+
+        page = MetricsPage(self.streams)
+        limit = self.settings.limits.body_bytes
+
+        @app.route("/metrics", methods=["GET", "HEAD"])
+        def metrics(request: Any) -> IResource:
+            return HandlerResource(lambda asked: self._with_shared_headers(asked, page.answer(asked)), limit)
 
     def refuse(self, error: HTTPException | None, request: Request) -> Response:
         """Answer a request for which Klein has found no route."""

@@ -54,6 +54,7 @@ class StreamHandlers:
         self.settings = settings
         self.feeds = Feeds(service, settings)
         self.shared_headers = SharedHeaders(settings.cors_origins)
+        self.answered: dict[tuple[bytes, int], int] = {}
         self._reads = ReadResponses(settings)
         self._control = None if subscriptions is None else ControlHandlers(subscriptions)
         self._methods: dict[bytes, Callable[[Request, Target], _Answer]] = {
@@ -77,9 +78,21 @@ class StreamHandlers:
 
     def _with_shared_headers(self, response: Response, request: Request) -> Response:
         response.shared = self.shared_headers.answer_to(request)
+        answer = (request.method, response.status)
+        if answer in self.answered:
+            self.answered[answer] += 1
+        else:
+            self._count_rare(answer)
         if request.method == b"HEAD":
             response.body = b""
         return response
+
+    def _count_rare(self, answer: tuple[bytes, int]) -> None:
+        """Count what is answered for the first time; methods that nobody knows count as one, or memory would grow."""
+        method, status = answer
+        known = method in self._methods or method == b"OPTIONS"
+        answer = (method if known else b"other", status)
+        self.answered[answer] = self.answered.get(answer, 0) + 1
 
     def _route(self, request: Request, target: Target) -> _Answer:
         if self.settings.listing and target.path == listing.PATH:

@@ -10,11 +10,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from durable_streams.measures import Durations
 from durable_streams.storage.local.journal import Journal, Write
 from durable_streams.storage.local.segment import RECORD_LENGTH
 
 INLINE_BYTES = 512 * 1024
 _WEIGHT = 0.1
+_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
 
 RunInThread = Callable[[Write], Deferred[None]]
 """Runs a function in the one writer thread; the Deferred fires on the reactor when it has returned or raised."""
@@ -60,6 +62,8 @@ class Committer:
         self._writing = False
         self._sync_seconds = 0.0
         self.waiting_bytes = 0
+        self.committed_bytes = 0
+        self.timing = Durations(_BOUNDS)
         self.failure: Failure | None = None
 
     @property
@@ -95,7 +99,7 @@ class Committer:
     def _commit(self, write: Write, length: int, entries: list[Entry]) -> None:
         if self._sync_seconds < self._inline_seconds and length < INLINE_BYTES:
             try:
-                self._timed(write)
+                self._timed(write, length)
             except Exception:
                 self._failed(Failure(), entries)
             else:
@@ -103,13 +107,16 @@ class Committer:
                 self._after_batch()
             return
         self._writing = True
-        done = self._run_in_thread(lambda: self._timed(write))
+        done = self._run_in_thread(lambda: self._timed(write, length))
         done.addCallbacks(lambda _: self._written(entries), self._failed, errbackArgs=(entries,))
 
-    def _timed(self, write: Write) -> None:
+    def _timed(self, write: Write, length: int) -> None:
         began = perf_counter()
         write()
-        self._sync_seconds += _WEIGHT * (perf_counter() - began - self._sync_seconds)
+        took = perf_counter() - began
+        self._sync_seconds += _WEIGHT * (took - self._sync_seconds)
+        self.timing.add(took)
+        self.committed_bytes += length
 
     def _written(self, entries: list[Entry]) -> None:
         self._writing = False

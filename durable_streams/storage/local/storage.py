@@ -23,7 +23,8 @@ from durable_streams.errors import (
     StreamGone,
     StreamNotFound,
 )
-from durable_streams.interfaces import IStorage
+from durable_streams.interfaces import IMeasured, IStorage
+from durable_streams.measures import Measure, Timing
 from durable_streams.protocol.appending import decide_append
 from durable_streams.protocol.commands import Append, Create, Delete
 from durable_streams.protocol.creation import confirm_existing, decide_create
@@ -58,7 +59,7 @@ _FIRST = (0.0, 0)
 _SLOWEST = 0.1
 
 
-@implementer(IStorage)
+@implementer(IStorage, IMeasured)
 class LocalStorage:
     """Keeps streams in a directory of this machine.
 
@@ -194,6 +195,19 @@ class LocalStorage:
         if self._committer.failure is not None:
             return f"the journal failed: {self._committer.failure.getErrorMessage()}"
         return self._folder.trouble or self._space.trouble
+
+    def measures(self) -> list[Measure | Timing]:
+        if not hasattr(self, "_committer"):
+            return []
+        residents, committer = self._residents, self._committer
+        return [
+            Timing("commit_seconds", "Writing and syncing one batch of the journal.", committer.timing),
+            Measure("journal_bytes", "Bytes of records committed to the journal.", committer.committed_bytes, True),
+            Measure("journal_waiting_bytes", "Bytes that wait for the next commit.", committer.waiting_bytes),
+            Measure("journal_segments_waiting", "Sealed segments that are not in the base store yet.", self._unfolded),
+            Measure("hot_bytes", "Memory that recent bytes and active streams count for.", residents.bytes),
+            Measure("resident_streams", "Streams in memory.", len(residents.hot)),
+        ]
 
     def _batch_done(self) -> None:
         failure = self._committer.failure
