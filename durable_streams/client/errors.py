@@ -155,6 +155,13 @@ class ProducerSequenceGap(Conflict):
 
 
 @dataclass(eq=False)
+class PreconditionFailed(ResponseError):
+    """412: the stream is no longer as ``if_match`` names it; ``etag`` is its state now, where the server tells."""
+
+    etag: str | None
+
+
+@dataclass(eq=False)
 class PayloadTooLarge(ResponseError):
     """413: the body exceeds what the server takes."""
 

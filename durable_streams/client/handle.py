@@ -147,13 +147,20 @@ class StreamHandle:
         """What the stream is, without its data (Section 5.5)."""
         return Deferred.fromCoroutine(self._head())
 
-    def append(self, data: bytes | str, *, stream_seq: str | None = None) -> Deferred[Appended]:
+    def append(
+        self, data: bytes | str, *, stream_seq: str | None = None, if_match: str | None = None
+    ) -> Deferred[Appended]:
         """Append in one request (Section 5.2). For a JSON stream ``data`` is JSON text; an array is many messages.
 
         When the connection is lost, the data may be in the stream or not: the request is repeated only where the server
         has surely not taken it. A ``producer`` repeats without harm.
+
+        ``if_match`` is the ``etag`` that ``head``, or the append before with an ``if_match``, has told: when the stream
+        has changed since, nothing is appended, and it fails with ``PreconditionFailed``.
         """
-        headers = {} if stream_seq is None else {"Stream-Seq": stream_seq}
+        headers: dict[str, str] = {}
+        _put(headers, "Stream-Seq", stream_seq)
+        _put(headers, "If-Match", if_match)
         return Deferred.fromCoroutine(self._append(_encoded(data), headers))
 
     def append_json(self, *messages: object, stream_seq: str | None = None) -> Deferred[Appended]:
@@ -340,7 +347,8 @@ class StreamHandle:
 
 
 def _appended(answer: WholeAnswer) -> Appended:
-    return Appended(answer.headers.get("Stream-Next-Offset"), answer.headers.is_true("Stream-Closed"))
+    headers = answer.headers
+    return Appended(headers.get("Stream-Next-Offset"), headers.is_true("Stream-Closed"), headers.get("ETag"))
 
 
 def _encoded(data: bytes | str) -> bytes:

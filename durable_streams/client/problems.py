@@ -42,6 +42,8 @@ def error_of(url: str, status: int, headers: HeaderFields, body: bytes, now: flo
         return errors.ProducerFenced(url, status, problem, epoch)
     if status == 410 and (earliest := headers.get("Stream-Earliest-Offset")):
         return errors.OffsetTrimmed(url, status, problem, earliest)
+    if status == 412:
+        return errors.PreconditionFailed(url, status, problem, headers.get("ETag"))
     if status == 429:
         return errors.TooManyRequests(url, status, problem, _retry_after(headers, now))
     if status >= 500:

@@ -29,9 +29,15 @@ class Metadata(NamedTuple):
     headers: dict[str, str]
     earliest_offset: str | None = None
 
+    @property
+    def etag(self) -> str | None:
+        """The state of the stream, for the ``if_match`` of an append, where the server tells it."""
+        return self.headers.get("etag")
+
 
 class Appended(NamedTuple):
-    """The stream's tail after an append, and whether it is closed."""
+    """The stream's tail after an append, and whether it is closed. ``etag`` names its state, for those who ask."""
 
     offset: str | None
     closed: bool
+    etag: str | None = None

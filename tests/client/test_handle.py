@@ -14,6 +14,7 @@ from durable_streams.client import (
     Conflict,
     Created,
     InvalidArgument,
+    PreconditionFailed,
     StreamClosed,
     StreamGone,
     StreamHandle,
@@ -130,6 +131,17 @@ class TestAppend:
         result_of(stream.append("a", stream_seq="2"))
         error = error_of(stream.append("b", stream_seq="1"), StreamSeqConflict)
         assert error.code == "STREAM_SEQ_REGRESSION"
+
+    def test_an_append_may_depend_on_the_state_of_the_stream(self, stream: StreamHandle) -> None:
+        """RFC 9110, 13.1.1: who has read the latest appends; the other is told the state, and may try again."""
+        result_of(stream.create(content_type="text/plain"))
+        read = result_of(stream.head()).etag
+        first = result_of(stream.append("a", if_match=read))
+        error = error_of(stream.append("b", if_match=read), PreconditionFailed)
+        assert (error.status, error.problem.field, error.etag) == (412, "If-Match", first.etag)
+        result_of(stream.append("c", if_match=first.etag))
+        assert result_of(stream.read_text().collect()) == "ac"
+        assert result_of(stream.append("d")).etag is None
 
     def test_the_content_type_is_learned_once(self) -> None:
         """A handle that does not know it asks, and remembers."""
