@@ -287,17 +287,25 @@ def fork(
       durable-streams read chat
       durable-streams read picture > picture.png
       durable-streams read log --offset 0000000000000000_0000000000000042
+      durable-streams read chat --last 10
     """
 )
 @click.argument("stream")
-@click.option("--offset", "-o", default=BEGINNING, show_default=True, help="Where to begin; -1 is the beginning.")
+@click.option("--offset", "-o", help="Where to begin. [default: -1, the beginning]")
+@click.option("--last", "-n", type=click.IntRange(min=0), help="Begin so many JSON messages before the tail.")
 @_JUMP
 @click.pass_obj
-def read(console: Console, stream: str, offset: str, jump: bool) -> None:
+def read(console: Console, stream: str, offset: str | None, last: int | None, jump: bool) -> None:
     """Write what STREAM has to standard output: raw bytes, or one JSON message a line."""
+    if offset is not None and last is not None:
+        raise click.UsageError("--offset and --last exclude each other.")
 
     async def work() -> None:
-        await _copy(console, console.stream(stream), offset, None, jump)
+        handle = console.stream(stream)
+        if last is None:
+            await _copy(console, handle, offset or BEGINNING, None, jump)
+        else:
+            await _write(console, handle, handle.read_last(last, message_type=msgspec.Raw))
 
     leave(console, work)
 
@@ -354,6 +362,10 @@ async def _copy(
         reading = handle.read_json(offset, live, message_type=msgspec.Raw, on_gap=on_gap)
     else:
         reading = handle.read(offset, live, on_gap=on_gap)
+    await _write(console, handle, reading, remember)
+
+
+async def _write(console: Console, handle: StreamHandle, reading: Reading[Any], remember: bool = False) -> None:
     console.on_interrupt = lambda: console.say(f"interrupted; go on with --offset {reading.offset}")
     progress = console.progress()
     async for batch in reading:

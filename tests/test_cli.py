@@ -166,6 +166,13 @@ class TestWriting:
         assert "not what they should be" in run.said
         assert run("read", "chat") == ""
 
+    def test_the_last_messages(self, run: CommandLine) -> None:
+        """``--last`` counts back from the tail, and is another way to say where to begin than ``--offset``."""
+        run("create", "chat", "--json", "--data", "[1,2,3]")
+        assert run("read", "chat", "--last", "2") == "2\n3\n"
+        with pytest.raises(click.UsageError):
+            run("read", "chat", "--last", "2", "--offset", "-1")
+
     def test_json_and_batch_json_exclude_each_other(self, run: CommandLine) -> None:
         """Usage errors are told before anything is sent."""
         with pytest.raises(click.UsageError, match="exclude"):

@@ -231,6 +231,16 @@ class StreamHandle:
         decoder: JsonDecoder[Any] = JsonDecoder(message_type)
         return self.read_with(decoder, offset, live, offset_store=offset_store, key=key, on_gap=on_gap)
 
+    def read_last(self, count: int, *, message_type: Any = Any) -> Reading[list[Any]]:
+        """The last ``count`` messages of a JSON stream, or all when there are fewer, up to the tail.
+
+        An extension: a server that does not know it gives all messages. Otherwise as ``read_json``.
+        """
+        place = Place(self.url, BEGINNING, count)
+        decoder: JsonDecoder[Any] = JsonDecoder(message_type)
+        ways = in_turn((lambda place: CatchUp(self.requests, place, None),))
+        return Reading(place, decoder, ways, OffsetKeeping(None, self.url))
+
     def read_with(
         self,
         decoder: Decoder[T],

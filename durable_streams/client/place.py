@@ -10,12 +10,14 @@ from durable_streams.client.header_fields import HeaderFields
 class Place:
     """What the next request must name, and what is known of the stream; the sources of one reading share it.
 
-    ``content_type`` is None until an ordinary answer told it.
+    ``content_type`` is None until an ordinary answer told it. ``last`` is a number of messages before the tail, which
+    stands for the offset until the first answer tells that.
     """
 
-    def __init__(self, url: str, offset: str) -> None:
+    def __init__(self, url: str, offset: str, last: int | None = None) -> None:
         self.url = url
         self.offset = offset
+        self.last = last
         self.cursor: str | None = None
         self.up_to_date = False
         self.closed = False
@@ -23,6 +25,8 @@ class Place:
 
     def query(self) -> dict[str, str]:
         """The parameters that name this place."""
+        if self.last is not None:
+            return {"tail": str(self.last)}
         return {"offset": self.offset} if self.cursor is None else {"offset": self.offset, "cursor": self.cursor}
 
     def jump(self, offset: str) -> None:
@@ -33,6 +37,7 @@ class Place:
 
     def advance(self, offset: str, cursor: str | None, up_to_date: bool, closed: bool) -> None:
         """Everything up to ``offset`` has been received."""
+        self.last = None
         self.offset = offset
         self.cursor = cursor or self.cursor
         self.closed = closed

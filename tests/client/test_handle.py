@@ -143,6 +143,19 @@ class TestAppend:
         assert result_of(stream.read_text().collect()) == "ac"
         assert result_of(stream.append("d")).etag is None
 
+    @pytest.mark.parametrize(("count", "expected"), [(0, []), (2, [3, 4]), (9, [1, 2, 3, 4])])
+    def test_the_last_messages(self, stream: StreamHandle, count: int, expected: list[int]) -> None:
+        """As many as there are, and the offset to go on from."""
+        result_of(stream.create(content_type="application/json", data="[1, 2, 3, 4]"))
+        reading = stream.read_last(count)
+        assert result_of(reading.collect()) == expected
+        assert reading.offset == result_of(stream.head()).offset
+
+    def test_only_messages_can_be_counted(self, stream: StreamHandle) -> None:
+        """Other streams are 400."""
+        result_of(stream.create(content_type="text/plain", data="a"))
+        assert error_of(stream.read_last(1).collect(), BadRequest).problem.field == "tail"
+
     def test_the_content_type_is_learned_once(self) -> None:
         """A handle that does not know it asks, and remembers."""
         ok = answer(204, {"Stream-Next-Offset": "1"})
