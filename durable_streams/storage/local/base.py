@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,10 +17,10 @@ from durable_streams.protocol.producers import ProducerClaim, ProducerState
 from durable_streams.protocol.retention import Boundaries, Retention
 from durable_streams.protocol.stream import Stream
 from durable_streams.storage.local.boundary_rows import read_boundaries, write_boundaries
+from durable_streams.storage.local.runs import BaseDamaged, Runs
 from durable_streams.storage.trim_queue import overdue_at
 
 FILE_NAME = "base.sqlite"
-LARGEST_RUN = 1024 * 1024
 GARBAGE_STEP = 256
 FREE_PAGES = 4096
 """Free pages that the file may keep in any case, to be used again; beyond that, a third of those in use."""
@@ -67,11 +67,23 @@ def migrate(connection: sqlite3.Connection) -> None:
             connection.executescript(f"begin;\n{script.read_text()}\npragma user_version = {number};\ncommit;")
 
 
+class Deadline(NamedTuple):
+    """When a stream expires, in seconds since 1970."""
+
+    at: float
+    stream_id: int
+    path: str
+
+
+BEFORE_ALL = Deadline(0.0, 0, "")
+
+
 class BaseStore:
-    """Reads and writes rows; transactions are the caller's. Raises ``sqlite3.Error``."""
+    """Reads and writes rows; transactions are the caller's. Raises ``sqlite3.Error`` and ``BaseDamaged``."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
+        self.runs = Runs(connection)
 
     # --- reading
 
@@ -119,7 +131,10 @@ class BaseStore:
     def _chain(self, stream: Stream) -> list[Stream]:
         chain = [stream]
         while stream.fork is not None:
-            stream = next(self.by_ids((stream.fork.source_id,)))
+            sources = list(self.by_ids((stream.fork.source_id,)))
+            if not sources:
+                raise BaseDamaged(f"{stream.path} is a fork of stream {stream.fork.source_id}, which is missing")
+            stream = sources[0]
             chain.append(stream)
         return chain
 
@@ -173,28 +188,6 @@ class BaseStore:
             stream.boundaries = Boundaries(_decode_retention(retention), stream.kind, begins)
         return stream
 
-    def read(self, stream_id: int, position: int, stop: int) -> bytes:
-        """A stream's own bytes from a position up to ``stop``, or as far as they are here without a gap."""
-        first = self.connection.execute(
-            "select start from runs where stream_id = ? and start <= ? order by start desc limit 1",
-            (stream_id, position),
-        ).fetchone()
-        if first is None:
-            return b""
-        rows = self.connection.execute(
-            "select start, bytes from runs join data using (data_id) "
-            "where stream_id = ? and start >= ? and start < ? order by start",
-            (stream_id, first[0], stop),
-        )
-        parts = []
-        for start, data in rows:
-            if start > position:
-                break
-            if start + len(data) > position:
-                parts.append(data[position - start : stop - start])
-                position = start + len(data)
-        return b"".join(parts)
-
     def paths(self, prefix: str, after: str, limit: int) -> list[str]:
         """Paths of streams that are not soft-deleted, in order."""
         end = prefix + "\U0010ffff"
@@ -204,10 +197,13 @@ class BaseStore:
         )
         return [path for (path,) in self.connection.execute(query, (after, prefix, end, limit))]
 
-    def expired_paths(self, now: float, limit: int) -> list[str]:
-        """Paths of streams whose deadline, as far as it is known here, has come."""
-        query = "select path from streams where deadline <= ? and not soft_deleted order by deadline limit ?"
-        return [path for (path,) in self.connection.execute(query, (now, limit))]
+    def expired(self, now: float, after: Deadline, limit: int) -> list[Deadline]:
+        """Streams behind ``after`` whose deadline, as far as it is known here, has come."""
+        query = (
+            "select deadline, stream_id, path from streams where deadline <= ? and (deadline, stream_id) > (?, ?) "
+            "and not soft_deleted order by deadline, stream_id limit ?"
+        )
+        return [Deadline._make(row) for row in self.connection.execute(query, (now, *after[:2], limit))]
 
     def overdue_paths(self, now: float, after: tuple[float, int], limit: int) -> list[tuple[str, float, int]]:
         """Streams that hold what is long too old, by the time when that began: path, time, id. Begins ``after`` one."""
@@ -217,20 +213,10 @@ class BaseStore:
         )
         return self.connection.execute(query, (now, *after, limit)).fetchall()
 
-    def spans(self, stream_id: int) -> list[tuple[int, int]]:
-        """Where a stream's bytes begin and end without a gap, in order."""
-        spans: list[tuple[int, int]] = []
-        query = "select start, length from runs where stream_id = ? order by start"
-        for start, length in self.connection.execute(query, (stream_id,)):
-            end = start + length
-            if spans and spans[-1][1] == start:
-                start = spans.pop()[0]
-            spans.append((start, end))
-        return spans
-
     def has_unneeded_runs(self, stream: Stream) -> bool:
         """Whether there are runs that neither the stream nor its forks need."""
-        return bool(self._unneeded_runs(stream.stream_id, stream.earliest, *(stream.lent or (stream.earliest,) * 2)))
+        lent = stream.lent or (stream.earliest, stream.earliest)
+        return bool(self.runs.unneeded(stream.stream_id, stream.earliest, lent, 1))
 
     def is_to_be_trimmed(self, stream: Stream) -> bool:
         """Whether the stream's unneeded runs are about to be removed."""
@@ -277,45 +263,6 @@ class BaseStore:
         rows = [(stream_id, name, state.epoch, state.last_seq) for name, state in producers.items()]
         self.connection.executemany("insert or replace into producers values (?, ?, ?, ?)", rows)
 
-    def add_bytes(self, stream: Stream, start: int, data: bytes) -> None:
-        """Append bytes to a stream's runs.
-
-        Short runs before them are joined while they are less than twice as long: every byte is then rewritten a
-        number of times that grows with the logarithm of a run's length only. Runs that begin with what the stream has
-        dropped are left alone.
-        """
-        for first in range(0, len(data), LARGEST_RUN):
-            self._add_run(stream.stream_id, start + first, data[first : first + LARGEST_RUN], stream.earliest)
-
-    def _add_run(self, stream_id: int, start: int, data: bytes, earliest: int) -> None:
-        while (last := self._last_run(stream_id)) is not None:
-            last_start, length, data_id = last
-            if last_start + length != start or last_start < earliest:
-                break
-            if length >= 2 * len(data) or length + len(data) > LARGEST_RUN:
-                break
-            (before,) = self.connection.execute("select bytes from data where data_id = ?", (data_id,)).fetchone()
-            data = before + data
-            start = last_start
-            self._remove_runs(stream_id, [(last_start, data_id)])
-        self._write_run(stream_id, start, data)
-
-    def _write_run(self, stream_id: int, start: int, data: bytes) -> None:
-        written = self.connection.execute("insert into data (bytes) values (?)", (data,)).lastrowid
-        self.connection.execute("insert into runs values (?, ?, ?, ?)", (stream_id, start, len(data), written))
-
-    def _remove_runs(self, stream_id: int, runs: Sequence[tuple[int, int]]) -> None:
-        """Remove runs, given by their starts and the ids of their data."""
-        self.connection.executemany("delete from data where data_id = ?", [(data_id,) for _, data_id in runs])
-        self.connection.executemany(
-            "delete from runs where stream_id = ? and start = ?", [(stream_id, start) for start, _ in runs]
-        )
-
-    def _last_run(self, stream_id: int) -> tuple[int, int, int] | None:
-        query = "select start, length, data_id from runs where stream_id = ? order by start desc limit 1"
-        found: tuple[int, int, int] | None = self.connection.execute(query, (stream_id,)).fetchone()
-        return found
-
     def remove_stream(self, stream_id: int) -> None:
         """Take a stream away; its bytes follow in small steps."""
         self.connection.execute("delete from streams where stream_id = ?", (stream_id,))
@@ -327,11 +274,7 @@ class BaseStore:
         if row is None:
             return self._collect_trimmed()
         (stream_id,) = row
-        runs = self.connection.execute(
-            "select start, data_id from runs where stream_id = ? limit ?", (stream_id, GARBAGE_STEP)
-        ).fetchall()
-        self._remove_runs(stream_id, runs)
-        if len(runs) < GARBAGE_STEP:
+        if self.runs.remove_some(stream_id, GARBAGE_STEP) < GARBAGE_STEP:
             self.connection.execute("delete from producers where stream_id = ?", (stream_id,))
             self.connection.execute("delete from boundaries where stream_id = ?", (stream_id,))
             self.connection.execute("delete from garbage where stream_id = ?", (stream_id,))
@@ -353,35 +296,8 @@ class BaseStore:
 
     def _trim(self, stream_id: int, earliest: int, lent_from: int, lent_to: int) -> None:
         """Remove the runs before a stream's earliest byte that no fork needs; if they are many, note it for later."""
-        runs = self._unneeded_runs(stream_id, earliest, lent_from, lent_to)
-        self._remove_runs(stream_id, runs)
-        if len(runs) == GARBAGE_STEP:
+        if self.runs.trim(stream_id, earliest, (lent_from, lent_to), GARBAGE_STEP) == GARBAGE_STEP:
             self.connection.execute("insert or ignore into trimmed values (?)", (stream_id,))
-        else:
-            self._shorten_first_run(stream_id, earliest, lent_from, lent_to)
-
-    def _unneeded_runs(self, stream_id: int, earliest: int, lent_from: int, lent_to: int) -> list[tuple[int, int]]:
-        """Some runs that lie before the earliest byte and not where bytes are lent."""
-        query = (
-            "select start, data_id from runs where stream_id = ? and start < ? and start + length <= ? "
-            "and (start + length <= ? or start >= ?) limit ?"
-        )
-        limits = (stream_id, earliest, earliest, lent_from, lent_to, GARBAGE_STEP)
-        return self.connection.execute(query, limits).fetchall()
-
-    def _shorten_first_run(self, stream_id: int, earliest: int, lent_from: int, lent_to: int) -> None:
-        """Cut the front off the run that the earliest byte lies in, when that is more than half of it."""
-        query = "select start, length, data_id from runs where stream_id = ? and start < ? order by start desc limit 1"
-        row = self.connection.execute(query, (stream_id, earliest)).fetchone()
-        if row is None:
-            return
-        start, length, data_id = row
-        is_lent = start < lent_to and lent_from < earliest
-        if is_lent or earliest >= start + length or 2 * (earliest - start) <= length:
-            return
-        (data,) = self.connection.execute("select bytes from data where data_id = ?", (data_id,)).fetchone()
-        self._remove_runs(stream_id, [(start, data_id)])
-        self._write_run(stream_id, earliest, data[earliest - start :])
 
     def give_back_pages(self) -> bool:
         """Give some free pages back to the file system; False when there are not many. A transaction of its own."""

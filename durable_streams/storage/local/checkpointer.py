@@ -1,12 +1,16 @@
 """The checkpointer: a process of its own that folds sealed segments, so that the service never waits for it.
 
 It reads one command a line from its standard input, ``fold N``, and answers ``folded N`` when segment N is in the
-base store.
+base store. While nobody asks, it removes bytes that nobody needs, in small steps.
 """
 
 from __future__ import annotations
 
+import select
+import signal
+import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
@@ -14,13 +18,14 @@ from durable_streams.storage.local.base import BaseStore, connect
 from durable_streams.storage.local.files import OsFiles
 from durable_streams.storage.local.folding import Folding
 from durable_streams.storage.local.journal import read_segment
+from durable_streams.storage.local.runs import BaseDamaged
+from durable_streams.storage.local.segment import SegmentDamaged
 
 JOURNAL = "journal"
-GARBAGE_STEPS = 64
 
 
-def run(directory: Path, commands: TextIO, answers: TextIO) -> None:
-    """Serve until the input ends."""
+def run(directory: Path, commands: TextIO, answers: TextIO, is_asked: Callable[[], bool]) -> None:
+    """Serve until the input ends. Raises ``sqlite3.Error``, ``OSError``, ``SegmentDamaged`` and ``BaseDamaged``."""
     connection = connect(directory)
     folding = Folding(BaseStore(connection))
     journal = OsFiles(directory / JOURNAL)
@@ -29,11 +34,26 @@ def run(directory: Path, commands: TextIO, answers: TextIO) -> None:
         folding.fold(segment, list(read_segment(journal, segment)))
         answers.write(f"folded {segment}\n")
         answers.flush()
-        for _ in range(GARBAGE_STEPS):
-            if not folding.collect_garbage():
-                break
+        while folding.collect_garbage() and not is_asked():
+            pass
     connection.close()
 
 
+def main(directory: Path) -> int:
+    """Serve on standard input and output; a failure is one line on standard error."""
+    # Signals for the whole group or unit are the service's to answer; its end is the end of the input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        run(directory, sys.stdin, sys.stdout, lambda: bool(select.select([sys.stdin], [], [], 0)[0]))
+    except SegmentDamaged as damage:
+        print(f"a journal file cannot be read at position {damage.position}: {damage.reason}", file=sys.stderr)
+    except (sqlite3.Error, BaseDamaged, OSError) as error:
+        print(error, file=sys.stderr)
+    else:
+        return 0
+    return 1
+
+
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), sys.stdin, sys.stdout)
+    sys.exit(main(Path(sys.argv[1])))

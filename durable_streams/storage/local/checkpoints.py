@@ -61,7 +61,11 @@ class CheckpointProcess(ProcessProtocol):
         if self._stopping or not self._waiting or self._busy or self._restart is not None:
             return
         if not self._running:
-            self._spawn()
+            try:
+                self._spawn()
+            except OSError as error:
+                self._try_again(f"the checkpointer cannot be started: {error}")
+                return
         self._busy = True
         assert self.transport is not None
         self.transport.write(b"fold %d\n" % self._waiting[0])
@@ -70,8 +74,8 @@ class CheckpointProcess(ProcessProtocol):
         command = [sys.executable, "-m", "durable_streams.storage.local.checkpointer", str(self._directory)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
         self._output = b""
-        self._running = True
         self._processes.spawnProcess(self, sys.executable, command, environment)
+        self._running = True
 
     def outReceived(self, data: bytes) -> None:
         *lines, self._output = (self._output + data).split(b"\n")
@@ -95,10 +99,13 @@ class CheckpointProcess(ProcessProtocol):
             self._ended.callback(None)
         if self._stopping:
             return
-        delay = min(SLOWEST_RESTART, 0.1 * 2**self._restarts)
+        self._try_again(f"the checkpointer ended: {reason.getErrorMessage()}")
+
+    def _try_again(self, trouble: str) -> None:
+        delay = min(SLOWEST_RESTART, 0.1 * 2 ** min(self._restarts, 10))
         self._restarts += 1
-        self.trouble = f"the checkpointer ended: {reason.getErrorMessage()}"
-        _log.error("{trouble}; it is restarted in {delay} s", trouble=self.trouble, delay=delay)
+        self.trouble = trouble
+        _log.error("{trouble}; it is restarted in {delay} s", trouble=trouble, delay=delay)
         self._restart = self._clock.callLater(delay, self._restart_now)
 
     def _restart_now(self) -> None:

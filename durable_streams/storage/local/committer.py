@@ -94,7 +94,12 @@ class Committer:
         elif not payloads:
             self._tell(entries)
         else:
-            self._commit(self._journal.place(payloads, length), length, entries)
+            try:
+                write = self._journal.place(payloads, length)
+            except Exception:
+                self._failed(Failure(), entries)
+            else:
+                self._commit(write, length, entries)
 
     def _commit(self, write: Write, length: int, entries: list[Entry]) -> None:
         if self._sync_seconds < self._inline_seconds and length < INLINE_BYTES:

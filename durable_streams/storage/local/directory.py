@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from durable_streams.errors import StorageFailed
+from durable_streams.storage.local.files import make_directory, sync_directory
 
 FORMAT = "durable-streams 1\n"
 
@@ -21,7 +22,7 @@ class DataDirectory:
     def open(self) -> None:
         """Make the directory if need be, lock it and check its format. Raises ``StorageFailed``."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_directory(self.path)
             self._take_lock()
             self._check_format()
         except OSError as error:
@@ -57,12 +58,7 @@ class DataDirectory:
             file.flush()
             os.fsync(file.fileno())
         draft.rename(marker)
-        for directory in (self.path, self.path.parent):
-            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        sync_directory(self.path)
 
     def close(self) -> None:
         """Let the directory go."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from durable_streams.protocol.events import Appended, Event, StreamCreated
 from durable_streams.protocol.stream import Stream
@@ -31,16 +33,12 @@ class Folding:
         self._base = base
 
     def fold(self, segment: int, events: Sequence[Event]) -> None:
-        """Fold the segment after the last one. Raises ``sqlite3.Error``; then nothing was changed."""
-        connection = self._base.connection
-        connection.execute("begin immediate")
-        try:
+        """Fold the segment after the last one. Raises ``sqlite3.Error`` or ``BaseDamaged``; then nothing
+        was changed.
+        """
+        with _transaction(self._base.connection):
             if self._base.folded_segment() == segment - 1:
                 self._apply(segment, events)
-            connection.execute("commit")
-        except BaseException:
-            connection.execute("rollback")
-            raise
 
     def _apply(self, segment: int, events: Sequence[Event]) -> None:
         base = self._base
@@ -80,16 +78,23 @@ class Folding:
         """Write the newest bytes of a stream, without what it has dropped already."""
         start = stream.tail - len(data)
         for low, high in stream.needed(start, stream.tail):
-            self._base.add_bytes(stream, low, data[low - start : high - start])
+            self._base.runs.add(stream.stream_id, low, data[low - start : high - start], stream.earliest)
 
     def collect_garbage(self) -> bool:
         """One small step of removing bytes that nobody needs, or of making the file smaller; False when all is done."""
-        connection = self._base.connection
-        connection.execute("begin immediate")
-        try:
+        with _transaction(self._base.connection):
             more = self._base.collect_garbage()
-            connection.execute("commit")
-        except BaseException:
-            connection.execute("rollback")
-            raise
         return more or self._base.give_back_pages()
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing; a failure to which SQLite has rolled back itself, as to a full disk, is told as it was."""
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise

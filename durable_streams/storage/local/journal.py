@@ -37,11 +37,12 @@ def segment_numbers(files: Files) -> list[int]:
 
 @dataclass
 class Recovered:
-    """What replay found; ``newest`` is the number of the newest segment."""
+    """What replay found; ``newest`` is the number of the newest segment, ``last_stream_id`` the highest id in any."""
 
     segments: int = 0
     events: int = 0
     newest: int = 0
+    last_stream_id: int = 0
 
 
 def replay(files: Files, after: int, apply: Callable[[int, Sequence[Event]], None]) -> Recovered:
@@ -51,33 +52,39 @@ def replay(files: Files, after: int, apply: Callable[[int, Sequence[Event]], Non
     """
     recovered = Recovered(newest=after)
     numbers = [number for number in segment_numbers(files) if number > after]
+    if after and not numbers:
+        # The active segment is never folded, so there is one as soon as anything has been.
+        raise StorageFailed(f"journal file {segment_name(after + 1)} is missing")
     for expected, number in enumerate(numbers, after + 1):
         name = segment_name(number)
         if number != expected:
             raise StorageFailed(f"journal file {segment_name(expected)} is missing")
-        reader = SegmentReader(number, files.read(name))
+        content = files.read(name)
+        reader = SegmentReader(number, content)
         try:
             events = list(reader.events())
         except SegmentDamaged as damage:
             raise StorageFailed(f"journal file {name} at position {damage.position}: {damage.reason}") from None
-        if not reader.sealed:
-            if number != numbers[-1]:
-                raise StorageFailed(f"journal file {name} at position {reader.end}: it ends too early")
-            _seal_torn(files, name, number, reader)
+        if number == numbers[-1]:
+            _secure_end(files, name, number, reader, content)
+        elif not reader.sealed:
+            raise StorageFailed(f"journal file {name} at position {reader.end}: it ends too early")
         apply(number, events)
         recovered.segments += 1
         recovered.events += len(events)
         recovered.newest = number
+        recovered.last_stream_id = max(recovered.last_stream_id, *(event.stream_id for event in events), 0)
     return recovered
 
 
-def _seal_torn(files: Files, name: str, number: int, reader: SegmentReader) -> None:
-    """End the segment where its last good batch ends, so that nothing behind that can ever come to life."""
-    writer = SegmentWriter(number)
-    for _ in range(reader.batches):
-        writer.seal()
+def _secure_end(files: Files, name: str, number: int, reader: SegmentReader, content: bytes) -> None:
+    """End the segment where its last good batch ends, so that nothing behind that can ever come to life.
+
+    After a kill, or a sync that failed, the last batch or the seal may be in the page cache alone, and no sync would
+    write it: so both are written again.
+    """
     file = files.open(name)
-    file.write(reader.end, writer.seal())
+    file.write(reader.last, content[reader.last : reader.end] + SegmentWriter(number, reader.batches).seal())
     file.sync()
     file.close()
 
@@ -126,8 +133,12 @@ class Journal:
         capacity = max(self._segment_bytes, payload_bytes + overhead)
         name = f"{SPARE}-{number}"
         file = self._files.allocate(name, capacity)
-        file.write(0, header(number, capacity))
-        file.sync()
+        try:
+            file.write(0, header(number, capacity))
+            file.sync()
+        except OSError:
+            file.close()
+            raise
         return SpareSegment(name, file, capacity)
 
     @property

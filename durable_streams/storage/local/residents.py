@@ -24,7 +24,9 @@ class Residents:
     """Streams in memory, with their durable view and their recent bytes.
 
     A stream must stay while an event of it is on its way or is not folded yet; it may stay within ``budget`` bytes. The
-    base store knows every other stream, except those in ``absent``: paths whose deletion is not folded yet.
+    base store knows every other stream, except those in ``absent``: paths whose deletion is not folded yet. While
+    ``loading`` is set, rows are on their way from the base store. Then all stay, for a row may be older than what a
+    stream was when it left.
     """
 
     def __init__(self, budget: int) -> None:
@@ -32,6 +34,7 @@ class Residents:
         self.hot: dict[int, HotStream] = {}
         self.absent: dict[str, int] = {}
         self.folded = 0
+        self.loading = False
         self.bytes = 0
         self._budget = budget
         self._touched: OrderedDict[int, dict[int, int]] = OrderedDict()
@@ -52,11 +55,11 @@ class Residents:
         for stream in streams:
             if stream.stream_id in self.hot:
                 continue
-            if stream.ttl is not None:
-                stream.accessed_at += access_staleness(stream.ttl)
             self.catalog.add(stream)
             self._admit(stream, stream.tail)
             self._evictable[stream.stream_id] = None
+            if stream.ttl is not None:
+                stream.accessed_at += access_staleness(stream.ttl)
 
     def _admit(self, stream: Stream, log_start: int) -> HotStream:
         hot = self.hot[stream.stream_id] = HotStream(stream, log_start)
@@ -161,6 +164,12 @@ class Residents:
 
     # --- going
 
+    def used(self, hot: HotStream) -> None:
+        """A stream was read: others go before it."""
+        stream_id = hot.stream.stream_id
+        if stream_id in self._evictable:
+            self._evictable.move_to_end(stream_id)
+
     def segment_folded(self, segment: int) -> None:
         """All up to this segment is in the base store."""
         self.folded = segment
@@ -178,17 +187,23 @@ class Residents:
 
     def trim(self) -> None:
         """Let the oldest go until the budget is kept, or nothing more may go."""
-        for stream_id in list(self._evictable) if self.bytes > self._budget else ():
+        if self.loading or self.bytes <= self._budget:
+            return
+        for stream_id in list(self._evictable):
+            self._evict(self.hot[stream_id])
             if self.bytes <= self._budget:
                 return
-            self._evict(self.hot[stream_id])
 
     def _evict(self, hot: HotStream) -> None:
         before = len(hot.log)
         hot.log.drop_before(hot.folded_tail)
         self.bytes -= before - len(hot.log)
         stream = hot.stream
-        if hot.pending or hot.children or hot.segment > self.folded or self._owes_access(hot):
+        if hot.segment > self.folded:
+            # It is looked at again when that segment has been folded.
+            del self._evictable[stream.stream_id]
+            return
+        if hot.pending or hot.children or self._owes_access(hot):
             return
         del self._evictable[stream.stream_id], self.hot[stream.stream_id]
         self.bytes -= STREAM_COST

@@ -60,11 +60,11 @@ def header(number: int, capacity: int) -> bytes:
 
 
 class SegmentWriter:
-    """Frames the batches of one segment."""
+    """Frames the batches of one segment, those after the first ``batches``."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, batches: int = 0) -> None:
         self._seed = _seed(number)
-        self._batch = 0
+        self._batch = batches
 
     def batch(self, payloads: Sequence[bytes]) -> bytes:
         """The bytes of a batch of encoded events."""
@@ -91,14 +91,15 @@ class SegmentWriter:
 class SegmentReader:
     """Reads a segment back. After ``events`` has been exhausted, ``end`` is where the good batches end.
 
-    ``sealed`` tells whether the seal was there, ``batches`` how many batches there were.
+    ``last`` is where the last of them begins, ``batches`` how many there were; ``sealed`` tells whether the seal was
+    there.
     """
 
     def __init__(self, number: int, content: bytes) -> None:
         self._number = number
         self._seed = _seed(number)
         self._content = content
-        self.end = HEADER_LENGTH
+        self.last = self.end = HEADER_LENGTH
         self.batches = 0
         self.sealed = False
 
@@ -115,6 +116,7 @@ class SegmentReader:
                 self._check_nothing_follows()
                 return
             yield from events
+            self.last = self.end
             self.end += BATCH_LENGTH + length
             self.batches += 1
 

@@ -76,7 +76,9 @@ class Space:
 
     def _allocated(self, spare: SpareSegment) -> None:
         self._allocating = False
-        self.trouble = None
+        if self.trouble is not None:
+            self.trouble = None
+            _log.info("there is room for the journal again")
         self._journal.adopt_spare(spare)
         self.pass_on()
 
@@ -89,8 +91,10 @@ class Space:
 
     def _no_space(self, failure: Failure) -> None:
         self._allocating = False
-        self.trouble = f"no space for the journal: {failure.getErrorMessage()}"
-        _log.error("{trouble}", trouble=self.trouble)
+        trouble = f"no space for the journal: {failure.getErrorMessage()}"
+        if trouble != self.trouble:
+            _log.error("{trouble}; writes are refused until there is, reads go on", trouble=trouble)
+        self.trouble = trouble
         self.refuse(StorageUnavailable("There is no space left for the journal", RETRY_AFTER))
 
     def refuse(self, reason: StreamError) -> None:

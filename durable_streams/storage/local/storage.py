@@ -33,7 +33,7 @@ from durable_streams.protocol.reading import start_of
 from durable_streams.protocol.results import AppendResult, CreateResult, Page, Slice, StreamDescription
 from durable_streams.protocol.stream import Stream
 from durable_streams.storage.expiry_queue import ExpiryQueue
-from durable_streams.storage.local.base import BaseStore, connect, migrate
+from durable_streams.storage.local.base import BEFORE_ALL, BaseStore, Deadline, connect, migrate
 from durable_streams.storage.local.checkpointer import JOURNAL
 from durable_streams.storage.local.committer import Committer
 from durable_streams.storage.local.directory import DataDirectory
@@ -41,8 +41,9 @@ from durable_streams.storage.local.entries import AppendEntry, Barrier, EventEnt
 from durable_streams.storage.local.files import Files, OsFiles
 from durable_streams.storage.local.folding import load_touched
 from durable_streams.storage.local.hot_stream import HotStream
-from durable_streams.storage.local.journal import Journal, replay, segment_name, segment_numbers
+from durable_streams.storage.local.journal import Journal, Recovered, replay, segment_name, segment_numbers
 from durable_streams.storage.local.residents import Residents, access_staleness
+from durable_streams.storage.local.runs import BaseDamaged
 from durable_streams.storage.local.segment import encode_event
 from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.space import Space
@@ -54,7 +55,7 @@ _log = Logger()
 _T = TypeVar("_T")
 
 COLD_SWEEP = 5.0
-_COLD_SWEEP_STREAMS = 200
+_COLD_SWEEP_STREAMS = 500
 _FIRST = (0.0, 0)
 _SLOWEST = 0.1
 
@@ -90,11 +91,11 @@ class LocalStorage:
         self._unsettled: dict[str, int] = {}
         self._loads: dict[str, list[Callable[[Failure | None], None]]] = {}
         self._to_load: list[str] = []
-        self._loading = False
         self._next_cold_sweep = 0.0
         self._swept_up_to = _FIRST
+        self._swept = BEFORE_ALL
         self._base_is_empty = True
-        self._overloaded = False
+        self._refusing = False
         self._closing = False
 
     # --- opening and closing
@@ -102,32 +103,25 @@ class LocalStorage:
     def open(self) -> Deferred[str]:
         try:
             return succeed(self._open())
-        except (OSError, sqlite3.Error) as error:
-            self._directory.close()
-            return fail(StorageFailed(f"{self._directory.path}: {error}"))
+        except (OSError, sqlite3.Error, BaseDamaged) as error:
+            return self._cannot_open(StorageFailed(f"{self._directory.path}: {error}"))
         except StorageFailed as failure:
-            self._directory.close()
-            return fail(failure)
+            return self._cannot_open(failure)
+
+    def _cannot_open(self, failure: StorageFailed) -> Deferred[str]:
+        if hasattr(self, "_base"):
+            self._base.connection.close()
+        self._directory.close()
+        return fail(failure)
 
     def _open(self) -> str:
         self._directory.open()
         self._workers.start()
         path = self._directory.path
-        connection = connect(path)
-        migrate(connection)
-        self._base = BaseStore(connection)
+        self._base = BaseStore(connect(path))
+        migrate(self._base.connection)
         self._files = self._make_files(path / JOURNAL)
-        folded = self._base.folded_segment()
-        self._remove_segments(folded)
-        residents = self._residents
-        residents.folded = folded
-        recovered = replay(self._files, folded, self._replay)
-        for hot in residents.hot.values():
-            self._allow_for_lost_accesses(hot.stream)
-            self._expiry.add(hot.stream)
-            self._trims.add(hot.stream)
-        self._ids = StreamIds(max(self._base.last_stream_id(), *residents.hot, 0))
-        self._base_is_empty = self._base.is_empty()
+        recovered = self._recovered()
         self._journal = Journal(self._files, recovered.newest, self._settings.segment_bytes)
         self._committer = Committer(
             self._journal,
@@ -137,13 +131,34 @@ class LocalStorage:
             self._batch_done,
             self._settings.inline_seconds,
         )
-        self._space = Space(self._journal, self._committer, self._workers.read)
+        self._space = Space(self._journal, self._committer, self._workers.allocate)
         self._folder: Folder = self._workers.folder(path, self._segment_folded)
         self._sealed = self._journal.number - 1
-        for number in range(folded + 1, recovered.newest + 1):
+        for number in range(self._residents.folded + 1, recovered.newest + 1):
             self._folder.fold(number)
         self._space.prepare()
         return f"{path}: {recovered.events} events recovered from {recovered.segments} journal segments"
+
+    def _recovered(self) -> Recovered:
+        """Bring into memory what only the journal has.
+
+        All is read from one snapshot of the base store: the checkpointer of a service that was killed may still be at
+        work, and nothing may be taken from the base store and from the journal too.
+        """
+        base, residents = self._base, self._residents
+        base.connection.execute("begin")
+        try:
+            residents.folded = base.folded_segment()
+            self._remove_segments(residents.folded)
+            recovered = replay(self._files, residents.folded, self._replay)
+            self._ids = StreamIds(max(base.last_stream_id(), recovered.last_stream_id))
+            self._base_is_empty = base.is_empty()
+        finally:
+            base.connection.execute("rollback")
+        for hot in residents.hot.values():
+            self._allow_for_lost_accesses(hot.stream)
+            self._expiry.add(hot.stream)
+        return recovered
 
     @staticmethod
     def _allow_for_lost_accesses(stream: Stream) -> None:
@@ -166,11 +181,12 @@ class LocalStorage:
         residents.replay(segment, events)
 
     def close(self) -> Deferred[None]:
+        if self._closing or not hasattr(self, "_folder"):
+            return succeed(None)
         self._closing = True
+        self._look_at_load()
+        self._space.refuse(self._unavailable())
         done: Deferred[None] = Deferred()
-        if not hasattr(self, "_committer"):
-            done.callback(None)
-            return done
         self._committer.wait(Barrier(None, done))
         done.addErrback(lambda _: None)
         done.addCallback(lambda _: self._folder.stop())
@@ -232,7 +248,8 @@ class LocalStorage:
         return 0.0 if behind <= 0 else min(_SLOWEST, behind * 0.005)
 
     def _look_at_load(self) -> None:
-        self._overloaded = self._unfolded >= self._settings.most_segments or self._committer.failure is not None
+        behind = self._unfolded >= self._settings.most_segments
+        self._refusing = behind or self._closing or self._committer.failure is not None
 
     def _segment_folded(self, segment: int) -> None:
         self._base_is_empty = False
@@ -243,13 +260,17 @@ class LocalStorage:
         except OSError as error:
             _log.error("journal segment {segment} cannot be removed: {error}", segment=segment, error=str(error))
 
+    def _unavailable(self) -> StorageUnavailable:
+        return StorageUnavailable("The service is stopping" if self._closing else "The checkpointer is behind", 1)
+
     # --- commands
 
     def create(self, command: Create) -> Deferred[CreateResult]:
         paths = (command.path,) if command.fork is None else (command.path, command.fork.source)
-        return self._when_resident(paths, partial(self._with_room, command, self._create))
+        length = len(command.body) + sum(map(len, paths))
+        return self._admitted(paths, length, lambda: self._create(command, paths))
 
-    def _create(self, command: Create) -> Deferred[CreateResult]:
+    def _create(self, command: Create, paths: tuple[str, ...]) -> Deferred[CreateResult]:
         now = self._clock.seconds()
         try:
             existing = self._lookup(command.path)
@@ -260,7 +281,6 @@ class LocalStorage:
                 return self._settled(command.path, lambda: CreateResult(existing.describe(now), False))
             event = decide_create(command, source, self._ids.next(now), now)
         except StreamError as refusal:
-            paths = (command.path,) if command.fork is None else (command.path, command.fork.source)
             return self._refused(refusal, *paths)
         return self._commit(event, command.path).addCallback(lambda _: self._created(event))
 
@@ -271,9 +291,14 @@ class LocalStorage:
         return CreateResult(HotStream(stream, stream.tail).describe(event.at), True)
 
     def append(self, command: Append) -> Deferred[AppendResult]:
+        length = len(command.body)
+        if command.stream_seq is not None:
+            length += len(command.stream_seq)
+        if command.producer is not None:
+            length += len(command.producer.producer_id)
         hot = self._residents.find(command.path)
-        if hot is None or self._overloaded or not self._space.admits(len(command.body)):
-            return self._when_resident((command.path,), partial(self._with_room, command, self._append))
+        if hot is None or self._refusing or not self._space.admits(length):
+            return self._admitted((command.path,), length, lambda: self._append(command))
         return self._append(command)
 
     def _append(self, command: Append) -> Deferred[AppendResult]:
@@ -309,7 +334,7 @@ class LocalStorage:
         self._on_commit(hot, segment)
 
     def delete(self, command: Delete) -> Deferred[None]:
-        return self._when_resident((command.path,), partial(self._with_room, command, self._delete))
+        return self._admitted((command.path,), 0, lambda: self._delete(command))
 
     def _delete(self, command: Delete) -> Deferred[None]:
         try:
@@ -359,20 +384,20 @@ class LocalStorage:
 
     # --- waiting for what must come first
 
+    def _admitted(self, paths: tuple[str, ...], length: int, go: Callable[[], Deferred[_T]]) -> Deferred[_T]:
+        """Call ``go`` when memory knows what is at the paths and the journal has room for ``length`` bytes."""
+        return self._when_resident(paths, lambda: self._with_room(paths, length, go))
+
     def _when_resident(self, paths: tuple[str, ...], go: Callable[[], Deferred[_T]]) -> Deferred[_T]:
         """Call ``go`` when memory knows what is at the paths, in the order of the calls for each path."""
         missing = [path for path in dict.fromkeys(paths) if not self._knows(path)]
         if not missing:
             return go()
         done: Deferred[_T] = Deferred()
-        # What is in memory already must still be there when the rest has come.
-        pinned = [hot for path in paths if (hot := self._residents.find(path)) is not None]
-        for hot in pinned:
-            hot.pending += 1
+        release = self._pin(paths)
 
         def resume(failure: Failure | None) -> None:
-            for hot in pinned:
-                hot.pending -= 1
+            release()
             if failure is None:
                 self._when_resident(paths, go).chainDeferred(done)
             else:
@@ -386,14 +411,26 @@ class LocalStorage:
         self._load()
         return done
 
+    def _pin(self, paths: tuple[str, ...]) -> Callable[[], None]:
+        """Keep in memory what is there at the paths, until the answer is called."""
+        pinned = [hot for path in paths if (hot := self._residents.find(path)) is not None]
+        for hot in pinned:
+            hot.pending += 1
+
+        def release() -> None:
+            for hot in pinned:
+                hot.pending -= 1
+
+        return release
+
     def _knows(self, path: str) -> bool:
         return (self._base_is_empty or self._residents.knows(path)) and path not in self._loads
 
     def _load(self) -> None:
         """Have the reader thread look up all that is asked for, while it is busy gathering what comes meanwhile."""
-        if self._loading or not self._to_load:
+        if self._residents.loading or not self._to_load:
             return
-        self._loading = True
+        self._residents.loading = True
         paths, self._to_load = self._to_load, []
         found = self._workers.read(lambda: [self._base.with_sources(path) for path in paths])
         found.addCallbacks(self._loaded, self._cannot_load, callbackArgs=(paths,), errbackArgs=(paths,))
@@ -421,32 +458,33 @@ class LocalStorage:
         self._resume(paths, Failure(reason))
 
     def _resume(self, paths: list[str], failure: Failure | None) -> None:
-        self._loading = False
+        self._residents.loading = False
         waiting = [resume for path in paths for resume in self._loads.pop(path)]
         for resume in waiting:
             resume(failure)
         self._load()
 
-    def _with_room(self, command: Any, door: Callable[[Any], Deferred[_T]]) -> Deferred[_T]:
-        """Call ``door`` when the journal has room for what it may write, in the order of the calls."""
+    def _with_room(self, paths: tuple[str, ...], length: int, go: Callable[[], Deferred[_T]]) -> Deferred[_T]:
+        """Call ``go`` when the journal has room for what it may write, in the order of the calls."""
         if self._committer.failure is not None:
             return fail(StorageFailed(self.failure() or ""))
-        if self._overloaded:
-            return fail(StorageUnavailable("The checkpointer is behind", 1))
-        body = getattr(command, "body", b"")
-        if self._space.admits(len(body)):
-            return door(command)
+        if self._refusing:
+            return fail(self._unavailable())
+        if self._space.admits(length):
+            return go()
         done: Deferred[_T] = Deferred()
-        pinned = self._residents.find(command.path)
-        if pinned is not None:
-            pinned.pending += 1
+        release = self._pin(paths)
 
-        def go() -> None:
-            if pinned is not None:
-                pinned.pending -= 1
-            door(command).chainDeferred(done)
+        def pass_on() -> None:
+            release()
+            known = all(map(self._knows, paths))
+            (go() if known else self._admitted(paths, length, go)).chainDeferred(done)
 
-        self._space.wait(len(body), go, done.errback)
+        def refuse(reason: Failure) -> None:
+            release()
+            done.errback(reason)
+
+        self._space.wait(length, pass_on, refuse)
         return done
 
     def _refused(self, refusal: StreamError, *paths: str) -> Deferred[Any]:
@@ -504,6 +542,7 @@ class LocalStorage:
         seen = hot.describe(self._clock.seconds())
         start = start_of(seen, position)
         self._access(hot)
+        self._residents.used(hot)
         stop = min(start + limit, hot.tail)
         stream = hot.stream
         while stream.fork is not None and start < stream.fork.position:
@@ -513,10 +552,11 @@ class LocalStorage:
         if start >= log.start or start == stop:
             return succeed(Slice(seen, start, log.read(start, stop)))
         stream_id, stop = stream.stream_id, min(stop, log.start)
-        found = self._workers.read(lambda: self._base.read(stream_id, start, stop))
-        return found.addCallbacks(lambda data: self._cold_slice(seen, start, data), self._cannot_read)
+        found = self._workers.read(lambda: self._base.runs.read(stream_id, start, stop))
+        return found.addCallback(lambda data: self._cold_slice(seen, start, data)).addErrback(self._cannot_read)
 
     def _cold_slice(self, seen: StreamDescription, start: int, data: bytes) -> Slice | Deferred[Slice]:
+        """What was read; nothing was there if it has been removed meanwhile, or the base store is damaged."""
         if data:
             return Slice(seen, start, data)
         return self.describe(seen.path).addCallback(self._missing, seen, start)
@@ -528,9 +568,11 @@ class LocalStorage:
             raise StreamNotFound(seen.path)
         if now.earliest > start:
             raise OffsetTrimmed(seen.path, start, now.earliest)
-        raise StorageFailed(f"the base store has lost {seen.path} from position {start} on")
+        raise BaseDamaged(f"{seen.path}: its bytes from position {start} on are missing")
 
     def _cannot_read(self, failure: Failure) -> Failure:
+        if failure.check(StreamError):
+            return failure
         _log.error("the base store cannot be read: {reason}", reason=failure.getErrorMessage())
         return Failure(StorageFailed(f"the base store cannot be read: {failure.getErrorMessage()}"))
 
@@ -580,10 +622,13 @@ class LocalStorage:
         return hot
 
     def _remove_expired(self, stream: Stream) -> None:
-        if self._committer.failure is not None or not self._space.admits_internal():
+        if self._refuses_internal():
             raise StreamNotFound(stream.path)
         self._expired.append(stream.path)
         self._commit(StreamDeleted(stream.stream_id, self._clock.seconds()), stream.path).addErrback(lambda _: None)
+
+    def _refuses_internal(self) -> bool:
+        return self._closing or self._committer.failure is not None or not self._space.admits_internal()
 
     def _access(self, hot: HotStream) -> None:
         stream = hot.stream
@@ -591,7 +636,7 @@ class LocalStorage:
             return
         now = self._clock.seconds()
         stream.accessed_at = max(stream.accessed_at, now)
-        if now - hot.journaled_access >= access_staleness(stream.ttl) and self._space.admits_internal():
+        if now - hot.journaled_access >= access_staleness(stream.ttl) and not self._refuses_internal():
             hot.journaled_access = now
             hot.pending += 1
             done: Deferred[None] = Deferred()
@@ -606,18 +651,16 @@ class LocalStorage:
                 self._remove_expired(stream)
             except StreamNotFound:
                 self._expiry.add(stream)
-                break
         for stream in self._trims.overdue(now, self._residents.catalog.by_id):
             self._trim(stream, now)
         if now < self._next_cold_sweep or self._base_is_empty:
             return succeed(self._take_expired())
-        self._next_cold_sweep = now + COLD_SWEEP
         cold = self._workers.read(lambda: self._due_in_base(now))
-        return cold.addCallbacks(self._sweep_cold, self._cannot_read)
+        return cold.addCallback(self._sweep_cold, now).addErrback(self._cannot_read)
 
     def _trim(self, stream: Stream, now: float) -> None:
         """Drop what is too old, so that its room can be given back."""
-        if self._committer.failure is not None or not self._space.admits_internal():
+        if self._refuses_internal():
             self._trims.add(stream)
             return
         hot = self._residents.hot[stream.stream_id]
@@ -630,15 +673,22 @@ class LocalStorage:
         done.addErrback(lambda _: None)
         self._committer.submit(encode_event(event), EventEntry(partial(self._on_trim, earliest, hot), done))
 
-    def _due_in_base(self, now: float) -> tuple[list[str], list[str]]:
-        """Paths of some streams that have expired, and of some that hold what is too old."""
+    def _due_in_base(self, now: float) -> tuple[list[Deadline], list[str]]:
+        """Some streams that have expired, and paths of some that hold what is too old."""
         overdue = self._base.overdue_paths(now, self._swept_up_to, _COLD_SWEEP_STREAMS)
         self._swept_up_to = overdue[-1][1:] if len(overdue) == _COLD_SWEEP_STREAMS else _FIRST
-        return self._base.expired_paths(now, _COLD_SWEEP_STREAMS), [path for path, _, _ in overdue]
+        expired = self._base.expired(now, self._swept, _COLD_SWEEP_STREAMS)
+        return expired, [path for path, _, _ in overdue]
 
-    def _sweep_cold(self, due: tuple[list[str], list[str]]) -> list[str]:
+    def _sweep_cold(self, due: tuple[list[Deadline], list[str]], now: float) -> list[str]:
+        """Look at some; those that have gone or live on stay in the base store until they are folded: go on behind."""
         expired, overdue = due
-        for path in expired:
+        if len(expired) == _COLD_SWEEP_STREAMS:
+            self._swept = expired[-1]
+        else:
+            self._swept = BEFORE_ALL
+            self._next_cold_sweep = now + COLD_SWEEP
+        for _, _, path in expired:
             if not self._residents.knows(path):
                 self.describe(path).addErrback(lambda failure: failure.trap(StreamError) and None)
         for path in overdue:

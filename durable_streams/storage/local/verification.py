@@ -132,7 +132,7 @@ def _faults_of_streams(base: BaseStore) -> Iterator[str]:
 
 def _faults_of_bytes(base: BaseStore, stream: Stream) -> Iterator[str]:
     """What is needed of a stream's own bytes must be in runs that follow each other, up to the tail."""
-    spans = base.spans(stream.stream_id)
+    spans = base.runs.spans(stream.stream_id)
     if spans and spans[-1][1] > stream.tail:
         yield f"stream {stream.path}: its tail is {stream.tail}, its bytes end at {spans[-1][1]}"
     for low, high in stream.needed(stream.beginning, stream.tail):

@@ -43,22 +43,25 @@ class Workers(Protocol):
 
     def read(self, work: Callable[[], _T], /) -> Deferred[_T]: ...
 
+    def allocate(self, work: Callable[[], _T], /) -> Deferred[_T]: ...
+
     def folder(self, directory: Path, folded: Callable[[int], None]) -> Folder: ...
 
     def stop(self) -> None: ...
 
 
 class RealWorkers:
-    """Two threads and a process."""
+    """Three threads and a process. Segments are allocated by a thread that no cold read can keep waiting."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._writer = ThreadPool(0, 1, "durable-streams-writer")
         self._reader = ThreadPool(0, 1, "durable-streams-reader")
+        self._allocator = ThreadPool(0, 1, "durable-streams-allocator")
 
     def start(self) -> None:
-        self._writer.start()
-        self._reader.start()
+        for pool in (self._writer, self._reader, self._allocator):
+            pool.start()
 
     def write(self, work: Callable[[], _T], /) -> Deferred[_T]:
         return deferToThreadPool(self._reactor, self._writer, work)
@@ -66,10 +69,13 @@ class RealWorkers:
     def read(self, work: Callable[[], _T], /) -> Deferred[_T]:
         return deferToThreadPool(self._reactor, self._reader, work)
 
+    def allocate(self, work: Callable[[], _T], /) -> Deferred[_T]:
+        return deferToThreadPool(self._reactor, self._allocator, work)
+
     def folder(self, directory: Path, folded: Callable[[int], None]) -> Folder:
         reactor = self._reactor
         return CheckpointProcess(directory, cast(IReactorProcess, reactor), cast(IReactorTime, reactor), folded)
 
     def stop(self) -> None:
-        self._writer.stop()
-        self._reader.stop()
+        for pool in (self._writer, self._reader, self._allocator):
+            pool.stop()

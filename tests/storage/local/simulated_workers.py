@@ -73,7 +73,7 @@ def _run(work: Callable[[], _T], done: Deferred[_T]) -> None:
 
 
 class ClockWorkers:
-    """Reads at once; writes after ``delay()``, as a thread would; folds by a ``ClockFolder``."""
+    """Reads and allocates at once; writes after ``delay()``, as a thread would; folds by a ``ClockFolder``."""
 
     def __init__(self, clock: Clock, files: Files, delay: Callable[[], float] = lambda: 0.0) -> None:
         self._clock = clock
@@ -94,6 +94,8 @@ class ClockWorkers:
         done: Deferred[_T] = Deferred()
         _run(work, done)
         return done
+
+    allocate = read
 
     def folder(self, directory: Path, folded: Callable[[int], None]) -> ClockFolder:
         folder = ClockFolder(self._clock, directory, self._files, folded, self._delay)

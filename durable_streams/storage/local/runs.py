@@ -1,0 +1,191 @@
+"""The bytes of streams in the base store, in runs: each a row of contiguous bytes with its checksum."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+from zlib import crc32
+
+LARGEST_RUN = 1024 * 1024
+KEPT_RUNS = 8
+
+
+class BaseDamaged(Exception):
+    """The base store is not as it was written."""
+
+
+class Run(NamedTuple):
+    """Where a run is; ``checksum`` is the CRC-32 of its bytes, None when it was written before there were any."""
+
+    start: int
+    length: int
+    data_id: int
+    checksum: int | None
+
+    @property
+    def end(self) -> int:
+        return self.start + self.length
+
+
+_COLUMNS = "start, length, data_id, checksum"
+
+
+class Runs:
+    """Reads and writes runs; transactions are the caller's.
+
+    Raises ``sqlite3.Error``, and ``BaseDamaged`` for bytes that are not those that were written.
+
+    The last runs that were read are kept, since a reader mostly goes on where it was: in the same run.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._kept: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
+
+    def read(self, stream_id: int, position: int, stop: int) -> bytes:
+        """A stream's own bytes from a position up to ``stop``, or as far as they are here without a gap."""
+        parts = []
+        for run in self._from(stream_id, position, stop):
+            if not run.start <= position < run.end:
+                break
+            data = self._content(stream_id, run)
+            parts.append(data[position - run.start : stop - run.start])
+            position = run.end
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _from(self, stream_id: int, position: int, stop: int) -> list[Run]:
+        query = (
+            f"select {_COLUMNS} from runs where stream_id = :stream and start < :stop and start >= "
+            "(select max(start) from runs where stream_id = :stream and start <= :position) order by start"
+        )
+        found = self._connection.execute(query, {"stream": stream_id, "position": position, "stop": stop})
+        return [Run._make(row) for row in found]
+
+    def _content(self, stream_id: int, run: Run) -> bytes:
+        key = (stream_id, run.start, run.length)
+        data = self._kept.get(key)
+        if data is None:
+            data = self._kept[key] = self._checked(stream_id, run)
+            if len(self._kept) > KEPT_RUNS:
+                self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(key)
+        return data
+
+    def _checked(self, stream_id: int, run: Run) -> bytes:
+        row = self._connection.execute("select bytes from data where data_id = ?", (run.data_id,)).fetchone()
+        if row is None or len(row[0]) != run.length:
+            found = "none" if row is None else len(row[0])
+            raise BaseDamaged(f"the run of stream {stream_id} at {run.start} has {found} of {run.length} bytes")
+        data: bytes = row[0]
+        if run.checksum is not None and crc32(data) != run.checksum:
+            raise BaseDamaged(f"the run of stream {stream_id} at {run.start} has the wrong checksum")
+        return data
+
+    def spans(self, stream_id: int) -> list[tuple[int, int]]:
+        """Where a stream's bytes begin and end without a gap, in order."""
+        spans: list[tuple[int, int]] = []
+        query = "select start, length from runs where stream_id = ? order by start"
+        for start, length in self._connection.execute(query, (stream_id,)):
+            end = start + length
+            if spans and spans[-1][1] == start:
+                start = spans.pop()[0]
+            spans.append((start, end))
+        return spans
+
+    # --- writing
+
+    def add(self, stream_id: int, start: int, data: bytes, earliest: int = 0) -> None:
+        """Append bytes to a stream's runs.
+
+        Short runs before them are joined while they are less than twice as long: every byte is then rewritten a
+        number of times that grows with the logarithm of a run's length only. Runs that begin before ``earliest``, with
+        what the stream has dropped, are left alone.
+        """
+        for first in range(0, len(data), LARGEST_RUN):
+            self._add(stream_id, start + first, data[first : first + LARGEST_RUN], earliest)
+
+    def _add(self, stream_id: int, start: int, data: bytes, earliest: int) -> None:
+        while (last := self._last(stream_id, start)) is not None:
+            if last.end != start or last.start < earliest:
+                break
+            if last.length >= 2 * len(data) or last.length + len(data) > LARGEST_RUN:
+                break
+            data = self._checked(stream_id, last) + data
+            start = last.start
+            self._remove(stream_id, [last])
+        self._write(stream_id, start, data)
+
+    def _write(self, stream_id: int, start: int, data: bytes) -> None:
+        written = self._connection.execute("insert into data (bytes) values (?)", (data,)).lastrowid
+        self._connection.execute(
+            f"insert into runs (stream_id, {_COLUMNS}) values (?, ?, ?, ?, ?)",
+            (stream_id, start, len(data), written, crc32(data)),
+        )
+
+    def _remove(self, stream_id: int, runs: Sequence[Run]) -> None:
+        self._connection.executemany("delete from data where data_id = ?", [(run.data_id,) for run in runs])
+        self._connection.executemany(
+            "delete from runs where stream_id = ? and start = ?", [(stream_id, run.start) for run in runs]
+        )
+
+    def _last(self, stream_id: int, before: int) -> Run | None:
+        """The last run of a stream that begins before a position."""
+        query = f"select {_COLUMNS} from runs where stream_id = ? and start < ? order by start desc limit 1"
+        row = self._connection.execute(query, (stream_id, before)).fetchone()
+        return None if row is None else Run._make(row)
+
+    def remove_some(self, stream_id: int, most: int) -> int:
+        """Remove up to ``most`` runs of a stream; returns how many those were."""
+        rows = self._connection.execute(f"select {_COLUMNS} from runs where stream_id = ? limit ?", (stream_id, most))
+        runs = [Run._make(row) for row in rows.fetchall()]
+        self._remove(stream_id, runs)
+        return len(runs)
+
+    def trim(self, stream_id: int, earliest: int, lent: tuple[int, int], most: int) -> int:
+        """Remove up to ``most`` runs that a stream which begins at ``earliest`` does not need; returns how many.
+
+        ``lent`` is where the bytes lie that forks need. When all are gone, the run that the earliest byte lies in is
+        shortened.
+        """
+        runs = self.unneeded(stream_id, earliest, lent, most)
+        self._remove(stream_id, runs)
+        if len(runs) < most:
+            self._shorten_first(stream_id, earliest, lent)
+        return len(runs)
+
+    def unneeded(self, stream_id: int, earliest: int, lent: tuple[int, int], most: int) -> list[Run]:
+        """Some runs that lie before the earliest byte and not where bytes are lent."""
+        query = (
+            f"select {_COLUMNS} from runs where stream_id = ? and start < ? and start + length <= ? "
+            "and (start + length <= ? or start >= ?) limit ?"
+        )
+        found = self._connection.execute(query, (stream_id, earliest, earliest, *lent, most))
+        return [Run._make(row) for row in found.fetchall()]
+
+    def _shorten_first(self, stream_id: int, earliest: int, lent: tuple[int, int]) -> None:
+        """Cut the front off the run that the earliest byte lies in, when that is more than half of it."""
+        run = self._last(stream_id, earliest)
+        if run is None:
+            return
+        is_lent = run.start < lent[1] and lent[0] < earliest
+        if is_lent or earliest >= run.end or 2 * (earliest - run.start) <= run.length:
+            return
+        data = self._checked(stream_id, run)
+        self._remove(stream_id, [run])
+        self._write(stream_id, earliest, data[earliest - run.start :])
+
+    # --- checking
+
+    def faults(self) -> list[str]:
+        """Every run whose bytes are not those that were written."""
+        query = f"select stream_id, {_COLUMNS} from runs order by stream_id, start"
+        found = []
+        for stream_id, *columns in self._connection.execute(query):
+            try:
+                self._checked(stream_id, Run._make(columns))
+            except BaseDamaged as damage:
+                found.append(str(damage))
+        return found
