@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 SECTOR = 512
@@ -26,12 +27,18 @@ class LossyFile:
         self._disk.step("write")
 
     def sync(self) -> None:
-        self._disk.step("sync")
+        try:
+            self._disk.step("sync")
+        except OSError:
+            # As Linux does it: the pages count as clean now, so no later sync writes them.
+            self.unsynced.clear()
+            raise
         if not self._disk.syncs_are_lies:
             self.settle()
 
     def settle(self) -> None:
-        self.durable[:] = self.current
+        for position, data in self.unsynced:
+            self.durable[position : position + len(data)] = data
         self.unsynced.clear()
 
     def close(self) -> None:
@@ -53,13 +60,15 @@ class LossyFile:
 class LossyFiles:
     """A directory. ``fuse`` is the number of operations until the power goes; ``fault`` raises an ``OSError`` instead.
 
-    With ``syncs_are_lies`` no sync has an effect, which is a bug that the simulation must find.
+    With ``syncs_are_lies`` no sync has an effect, which is a bug that the simulation must find. ``upon_read`` is called
+    at the next reading of a file, once.
     """
 
     def __init__(self) -> None:
         self.fuse: int | None = None
         self.fault: dict[str, OSError] = {}
         self.syncs_are_lies = False
+        self.upon_read: Callable[[], None] = lambda: None
         self._names: dict[str, LossyFile] = {}
         self._durable_names: dict[str, LossyFile] = {}
         self._name_changes: list[dict[str, LossyFile]] = []
@@ -85,6 +94,8 @@ class LossyFiles:
         return self._names[name]
 
     def read(self, name: str) -> bytes:
+        upon_read, self.upon_read = self.upon_read, lambda: None
+        upon_read()
         return bytes(self._names[name].current)
 
     def names(self) -> list[str]:

@@ -17,6 +17,13 @@ from durable_streams.storage.local.journal import read_segment
 _T = TypeVar("_T")
 
 
+def fold(directory: Path, files: Files, segment: int) -> None:
+    """Fold one segment, as the checkpointer of a service that was killed may still do."""
+    connection = connect(directory)
+    Folding(BaseStore(connection)).fold(segment, list(read_segment(files, segment)))
+    connection.close()
+
+
 class ClockFolder:
     """Folds in this process: each segment some time after it was asked for, and tells some time after that."""
 
@@ -31,18 +38,18 @@ class ClockFolder:
         self._files = files
         self._folded = folded
         self._delay = delay
-        self._waiting: list[int] = []
+        self.waiting: list[int] = []
         self._stopped = False
 
     def fold(self, segment: int) -> None:
-        self._waiting.append(segment)
-        if len(self._waiting) == 1:
+        self.waiting.append(segment)
+        if len(self.waiting) == 1:
             self._clock.callLater(self._delay(), self._fold_next)
 
     def _fold_next(self) -> None:
         if self._stopped:
             return
-        segment = self._waiting[0]
+        segment = self.waiting[0]
         self._folding.fold(segment, list(read_segment(self._files, segment)))
         while self._folding.collect_garbage():
             pass
@@ -51,9 +58,9 @@ class ClockFolder:
     def _tell(self, segment: int) -> None:
         if self._stopped:
             return
-        self._waiting.remove(segment)
+        self.waiting.remove(segment)
         self._folded(segment)
-        if self._waiting:
+        if self.waiting:
             self._clock.callLater(self._delay(), self._fold_next)
 
     def stop(self) -> Deferred[None]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -21,7 +22,7 @@ from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.storage import LocalStorage
 from tests.storage.local.lossy_files import LossyFiles, SimulatedCrash
 from tests.storage.local.oracle import Expected, Oracle
-from tests.storage.local.simulated_workers import ClockWorkers
+from tests.storage.local.simulated_workers import ClockWorkers, fold
 
 PATHS = tuple("abcdef")
 TYPE = "application/octet-stream"
@@ -95,7 +96,17 @@ class Simulation:
             folder.stop()
         self.storage._base.connection.close()
         self.storage._directory.close()
-        self.files.crash(self.random)
+        if self.random.random() < 0.7:
+            self.files.crash(self.random)
+        else:
+            self._kill()
+
+    def _kill(self) -> None:
+        """Only the process ends: the page cache stays, and its checkpointer may be at work for a while."""
+        self.files.fuse = None
+        waiting = self._workers.folders[-1].waiting if self._workers.folders else []
+        if waiting and self.random.random() < 0.7:
+            self.files.upon_read = partial(fold, self._directory, self.files, waiting[0])
 
     def _pass_time(self, seconds: float) -> None:
         for _ in range(8):
@@ -135,7 +146,10 @@ class Simulation:
         self.storage.expire().addErrback(lambda _: None)
 
     def _expect(self, answer: Deferred[Any], accepted: bool, *paths: str) -> None:
-        """Follow a command for these paths: the answer must be what the oracle said, and what it rests on must last."""
+        """Follow a command for these paths: the answer must be what the oracle said, and what it rests on must last.
+
+        Some callers go away: nobody is told then, and the command may have happened or not.
+        """
         index = self.oracle.record(*paths) if accepted else self.oracle.last_change(*paths)
 
         def succeeded(_: Any) -> None:
@@ -149,6 +163,10 @@ class Simulation:
             assert isinstance(failure.value, StreamError)
             self.oracle.acknowledge(index)
 
+        if self.random.random() < 0.05:
+            answer.addErrback(lambda failure: failure.trap(CancelledError, StreamError) and None)
+            answer.cancel()
+            return
         self._watch(answer.addCallbacks(succeeded, refused))
 
     def _watch(self, answer: Deferred[Any]) -> None:

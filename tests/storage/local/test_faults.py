@@ -7,67 +7,18 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
-from twisted.python.failure import Failure
 
 from durable_streams.errors import StorageFailed, StorageUnavailable
-from durable_streams.protocol.commands import Append, Create
+from durable_streams.protocol.commands import Create
 from durable_streams.storage.local.directory import DataDirectory
 from durable_streams.storage.local.files import OsFiles
-from durable_streams.storage.local.settings import LocalSettings
-from durable_streams.storage.local.storage import LocalStorage
-from tests.storage.local.lossy_files import LossyFiles
-from tests.storage.local.simulated_workers import ClockWorkers
+from tests.storage.local.bench import SEGMENT, Bench
 
 NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
 BROKEN = OSError(errno.EIO, "Input/output error")
-SEGMENT = 600_000
-
-
-class Bench:
-    """A local storage on a simulated disk, with a clock."""
-
-    def __init__(self, directory: Path, files: Any = None, **settings: Any) -> None:
-        self.clock = Clock()
-        self.clock.advance(1_700_000_000)
-        self.files = files or LossyFiles()
-        self.workers = ClockWorkers(self.clock, self.files)
-        options = LocalSettings(**{"segment_bytes": SEGMENT, "inline_seconds": 1e9, **settings})
-        self.storage = LocalStorage(directory, self.clock, self.workers, options, lambda _: self.files)
-
-    def outcome(self, answer: Deferred[Any]) -> Any:
-        outcomes: list[Any] = []
-        answer.addBoth(outcomes.append)
-        for _ in range(20):
-            self.clock.advance(0.01)
-        assert outcomes, "no answer"
-        if isinstance(outcomes[0], Failure):
-            outcomes[0].raiseException()
-        return outcomes[0]
-
-    def open(self) -> str:
-        found: str = self.outcome(self.storage.open())
-        return found
-
-    def close(self) -> None:
-        self.outcome(self.storage.close())
-
-    def append(self, data: bytes = b"x") -> Any:
-        return self.outcome(self.storage.append(Append("s", data)))
-
-    def fill(self, written: bytearray) -> None:
-        """Append until that is refused."""
-        for _ in range(400):
-            self.append(b"y" * 50_000)
-            written += b"y" * 50_000
-
-    def content(self) -> bytes:
-        data: bytes = self.outcome(self.storage.read("s", 0, 10**8)).data
-        return data
 
 
 @pytest.fixture

@@ -1,0 +1,169 @@
+"""Streams come into memory and leave it, and commands wait for that and for room: nobody sees a difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from durable_streams.errors import StorageUnavailable, StreamNotFound
+from durable_streams.protocol.commands import Append, Create, ForkRequest
+from durable_streams.storage.local.residents import STREAM_COST
+from tests.storage.local.bench import Bench
+from tests.storage.local.simulated_workers import ClockFolder
+
+
+def _bench(directory: Path, **settings: Any) -> Bench:
+    bench = Bench(directory, **settings)
+    bench.open()
+    bench.outcome(bench.storage.create(Create("filler")))
+    return bench
+
+
+def _folded(bench: Bench) -> None:
+    """Have all that was written so far folded."""
+    bench.roll()
+    bench.clock.advance(2 * bench.workers.fold_delay + 0.01)
+    bench.clock.advance(2 * bench.workers.fold_delay + 0.01)
+
+
+def test_a_row_that_was_read_before_a_stream_left_does_not_replace_what_it_became(tmp_path: Path) -> None:
+    """A fork is looked up with its source; meanwhile the source's newest bytes are folded and it could leave."""
+    bench = _bench(tmp_path, hot_bytes=0)
+    bench.outcome(bench.storage.create(Create("source", body=b"old")))
+    bench.outcome(bench.storage.create(Create("fork", fork=ForkRequest("source"))))
+    _folded(bench)
+    bench.append(b" and new", "source")
+    bench.workers.fold_delay = 5
+    bench.roll()
+    bench.workers.read_delay = 30
+    looked_up = bench.storage.describe("fork")
+    for _ in range(200):
+        bench.clock.advance(0.2)
+    bench.workers.read_delay = 0
+    assert bench.outcome(looked_up).tail == 3
+    assert bench.append(b"!", "source").tail == len(b"old and new!")
+    assert bench.content("source") == b"old and new!"
+    bench.close()
+
+
+def test_a_fork_that_waits_for_room_finds_its_source(tmp_path: Path) -> None:
+    """The source stays in memory, or comes back, although nothing of it is on its way."""
+    bench = _bench(tmp_path, hot_bytes=0)
+    bench.outcome(bench.storage.create(Create("source", body=b"old")))
+    _folded(bench)
+    bench.workers.allocate_delay = 5
+    bench.roll()
+    created = bench.storage.create(Create("fork", body=b"n" * 500_000, fork=ForkRequest("source")))
+    for _ in range(120):
+        bench.clock.advance(0.1)
+    assert bench.outcome(created).stream.tail == 500_003
+    bench.close()
+
+
+def test_who_was_refused_room_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A stream whose append was refused may leave memory, and answers do not wait for anything."""
+    bench = _bench(tmp_path)
+    bench.files.fault["allocate"] = OSError("No space left on device")
+    with pytest.raises(StorageUnavailable):
+        bench.fill(bytearray(), "filler")
+    hot = bench.storage._residents.find("filler")
+    assert hot is not None
+    assert hot.pending == 0
+    bench.close()
+
+
+def test_a_service_that_stops_accepts_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it waits for the checkpointer's end, no command gets behind the last batch."""
+    ended: Deferred[None] = Deferred()
+    monkeypatch.setattr(ClockFolder, "stop", lambda folder: ended)
+    bench = _bench(tmp_path)
+    closing = bench.storage.close()
+    bench.clock.advance(0.1)
+    with pytest.raises(StorageUnavailable) as refusal:
+        bench.append(b"late", "filler")
+    assert "stopping" in refusal.value.reason
+    ended.callback(None)
+    bench.outcome(closing)
+
+
+def test_what_is_read_stays_longest(tmp_path: Path) -> None:
+    """Of two streams of the same age the one that nobody reads leaves memory."""
+    bench = _bench(tmp_path)
+    for path in ("read", "unread"):
+        bench.outcome(bench.storage.create(Create(path, body=b"x")))
+    _folded(bench)
+    bench.content("read")
+    residents = bench.storage._residents
+    filler = residents.find("filler")
+    assert filler is not None
+    residents._budget = filler.log.end - filler.folded_tail + 2 * STREAM_COST + 1
+    residents.trim()
+    assert residents.find("read") is not None
+    assert residents.find("unread") is None
+    bench.close()
+
+
+def test_more_expired_streams_than_one_look_finds_all_go(tmp_path: Path) -> None:
+    """Their rows stay in the base store until a segment is folded, which may be days; the sweep goes on behind them."""
+    bench = _bench(tmp_path, hot_bytes=0)
+    end = bench.clock.seconds() + 60
+    created = [bench.storage.create(Create(f"s{number}", expires_at=end)) for number in range(1200)]
+    bench.outcome(created[-1])
+    _folded(bench)
+    assert bench.storage._residents.find("s0") is None
+    bench.clock.advance(60)
+    gone: list[str] = []
+    for _ in range(30):
+        gone += bench.outcome(bench.storage.expire())
+        bench.clock.advance(0.5)
+    assert sorted(gone) == sorted(f"s{number}" for number in range(1200))
+    bench.close()
+
+
+def test_expired_streams_that_cannot_go_yet_go_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No room in the journal for the deletions: all of them are tried again."""
+    bench = _bench(tmp_path)
+    end = bench.clock.seconds() + 60
+    for path in ("a", "b", "c"):
+        bench.outcome(bench.storage.create(Create(path, expires_at=end)))
+    bench.clock.advance(60)
+    with monkeypatch.context() as full:
+        full.setattr(bench.storage._space, "admits_internal", lambda: False)
+        assert bench.outcome(bench.storage.expire()) == []
+        with pytest.raises(StreamNotFound):
+            bench.content("a")
+    assert bench.outcome(bench.storage.expire()) == ["a", "b", "c"]
+    bench.close()
+
+
+def test_a_read_after_coming_back_counts_for_the_sliding_window(tmp_path: Path) -> None:
+    """Nothing expires early: what is added for lost accesses when a stream comes back is not taken for one on disk."""
+    bench = _bench(tmp_path, hot_bytes=0)
+    created = bench.clock.seconds()
+    bench.outcome(bench.storage.create(Create("s", ttl=160)))
+    _folded(bench)
+    assert bench.storage._residents.find("s") is None
+    bench.clock.advance(created + 18.5 - bench.clock.seconds())
+    bench.content()
+    bench.end()
+    again = Bench(tmp_path, bench.files, now=bench.clock.seconds() + 155)
+    again.open()
+    assert again.outcome(again.storage.describe("s")).ttl == 160
+    again.close()
+
+
+def test_appends_to_a_stream_that_is_coming_keep_their_order(tmp_path: Path) -> None:
+    """All wait for the base store; none overtakes another."""
+    bench = _bench(tmp_path, hot_bytes=0)
+    bench.outcome(bench.storage.create(Create("s")))
+    _folded(bench)
+    bench.workers.read_delay = 1
+    answers = [bench.storage.append(Append("s", b"%d" % number)) for number in range(10)]
+    bench.clock.advance(1)
+    bench.workers.read_delay = 0
+    assert bench.outcome(answers[-1]).tail == 10
+    assert bench.content() == b"0123456789"
+    bench.close()
