@@ -158,6 +158,7 @@ class LocalStorage:
         for hot in residents.hot.values():
             self._allow_for_lost_accesses(hot.stream)
             self._expiry.add(hot.stream)
+            self._trims.add(hot.stream)
         return recovered
 
     @staticmethod
