@@ -24,12 +24,15 @@ from durable_streams.client import (
 from durable_streams.console import STEADFAST, Console, terminal
 from durable_streams.protocol.content_types import DEFAULT, Kind, kind_of
 from durable_streams.protocol.offsets import BEGINNING, NOW
+from durable_streams.standard_input import check_json, messages_of, pieces_of
 
 PROGRAM = "durable-streams"
 DEFAULT_URL = "http://127.0.0.1:4437/v1/stream/"
 COMPLETION_VARIABLE = "_DURABLE_STREAMS_COMPLETE"
 JSON = "application/json"
+NOT_JSON = "the data are not what they should be"
 PAGE = 1000
+_LINE_ENDS_AS_SPACES = bytes.maketrans(b"\r\n", b"  ")
 
 
 @click.group(
@@ -134,6 +137,7 @@ def create(
       durable-streams append chat --json '{"text": "hello"}'
       durable-streams append chat --batch-json '[{"n": 1}, {"n": 2}]'
       tail -f access.log | durable-streams append log
+      durable-streams read chat | durable-streams append copy
     """
 )
 @click.argument("stream")
@@ -146,7 +150,7 @@ def append(console: Console, stream: str, data: str | None, is_json: bool, batch
     """Append DATA, or standard input, to STREAM. Prints the new tail offset.
 
     Standard input without --json, --batch-json and --seq is appended as it comes, each byte exactly once, also when the
-    server restarts meanwhile.
+    server restarts meanwhile. To a JSON stream each line is one message, which is what read and tail write.
     """
     if is_json and batch_json:
         raise click.UsageError("--json and --batch-json exclude each other.")
@@ -168,14 +172,21 @@ def append(console: Console, stream: str, data: str | None, is_json: bool, batch
 
 
 async def _append_as_it_comes(console: Console, handle: StreamHandle) -> None:
-    producer = handle.producer(f"{PROGRAM}-{uuid4()}")
+    kind = kind_of((await handle.head()).content_type or DEFAULT)
     standard_input, progress = console.input(), console.progress()
+    parts = messages_of(standard_input) if kind is Kind.JSON else pieces_of(standard_input)
+    producer = handle.producer(f"{PROGRAM}-{uuid4()}")
     console.on_interrupt = lambda: console.say(f"interrupted after {progress.total - producer.buffered} bytes")
     batch = None
-    while piece := await standard_input.take():
-        await producer.ready()
-        batch = producer.append(piece)
-        progress.add(len(piece))
+    try:
+        async for part in parts:
+            await producer.ready()
+            batch = producer.append(part)
+            progress.add(len(part))
+    except ValueError:
+        # What came before the line that is no message shall arrive.
+        await producer.flush()
+        raise
     await producer.flush()
     progress.end()
     if batch is not None:
@@ -184,20 +195,13 @@ async def _append_as_it_comes(console: Console, handle: StreamHandle) -> None:
 
 def _one_message(content: bytes) -> bytes:
     """The body that appends one message: in an array, lest an array be taken as many messages."""
-    _check_json(content, object)
+    check_json(content, object, NOT_JSON)
     return b"[%b]" % content
 
 
 def _many_messages(content: bytes) -> bytes:
-    _check_json(content, list[msgspec.Raw])
+    check_json(content, list[msgspec.Raw], NOT_JSON)
     return content
-
-
-def _check_json(content: bytes, shape: Any) -> None:
-    try:
-        msgspec.json.decode(content, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"the data are not what they should be: {error}") from None
 
 
 @main.command(
@@ -378,7 +382,8 @@ async def _write(console: Console, handle: StreamHandle, reading: Reading[Any], 
 
 
 def _lines(messages: list[Any]) -> bytes:
-    return b"".join([bytes(message) + b"\n" for message in messages])
+    """One message a line. Line ends within a message are white space: its strings cannot have any."""
+    return b"".join([bytes(message).translate(_LINE_ENDS_AS_SPACES) + b"\n" for message in messages])
 
 
 # --- looking

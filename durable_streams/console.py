@@ -12,9 +12,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from durable_streams.client import (
     ClientError,
@@ -32,6 +30,7 @@ from durable_streams.client import (
     Unauthorized,
     connections,
 )
+from durable_streams.standard_input import StandardInput
 
 FAILED = 1
 NOT_FOUND = 3
@@ -60,9 +59,6 @@ STEADFAST = RetryPolicy()
 
 PROGRESS_INTERVAL = 0.5
 """Seconds between two lines of progress, and before the first."""
-
-PIECE = 256 * 1024
-"""Bytes of standard input that are handed on at once."""
 
 
 class Console:
@@ -133,48 +129,6 @@ def terminal(url: str, auth: str | None) -> Console:
     directory = StreamDirectory(url, headers=headers, retry=PATIENCE)
     offsets = FileOffsetStore(_state_directory() / "offsets")
     return Console(directory, offsets, reactor, sys.stdout.buffer, sys.stderr)
-
-
-@implementer(IReadDescriptor)
-class StandardInput:
-    """Standard input, read only as fast as somebody takes it."""
-
-    def __init__(self, reactor: Any, descriptor: int = 0) -> None:
-        self._reactor = reactor
-        self._descriptor = descriptor
-        self._waiting: Deferred[bytes] | None = None
-
-    def take(self) -> Deferred[bytes]:
-        """The next bytes as soon as there are any; none at the end."""
-        self._waiting = Deferred(lambda _: self._reactor.removeReader(self))
-        self._reactor.addReader(self)
-        return self._waiting
-
-    async def take_all(self) -> bytes:
-        """Everything up to the end."""
-        pieces = []
-        while piece := await self.take():
-            pieces.append(piece)
-        return b"".join(pieces)
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def doRead(self) -> None:
-        self._reactor.removeReader(self)
-        self._answer(os.read(self._descriptor, PIECE))
-
-    def connectionLost(self, reason: Failure) -> None:
-        """A pipe was closed on the other side, which is its end; or the reactor stops, and nobody waits any more."""
-        self._answer(b"")
-
-    def logPrefix(self) -> str:
-        return "stdin"
-
-    def _answer(self, data: bytes) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(data)
 
 
 class Progress:

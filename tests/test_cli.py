@@ -144,6 +144,31 @@ class TestWriting:
         assert run("append", "log") == ""
         assert run.code == 0
 
+    def test_each_line_of_standard_input_is_a_message_of_a_json_stream(self, run: CommandLine) -> None:
+        """However the pieces are cut; empty lines are none, and the last line needs no end."""
+        run("create", "chat", "--json")
+        run("append", "chat", stdin=(b'{"a": ', b'1}\n\n[2,', b" 3]\n", b'\r\n"4\xe2', b'\x82\xac"'))
+        assert run.code == 0
+        assert run("read", "chat") == '{"a": 1}\n[2, 3]\n"4\udce2\udc82\udcac"\n'
+
+    def test_what_read_writes_can_be_appended(self, run: CommandLine) -> None:
+        """A message that was sent in many lines is written in one."""
+        run("create", "chat", "--json")
+        run("append", "chat", "--json", '{"a":\r\n  [1,\n2]}')
+        written = run("read", "chat")
+        assert written == '{"a":    [1, 2]}\n'
+        run("create", "copy", "--json")
+        run("append", "copy", stdin=(written.encode(),))
+        assert run("read", "copy") == written
+
+    def test_a_line_that_is_no_message_is_named_and_those_before_it_arrive(self, run: CommandLine) -> None:
+        """So that the rest can be appended when it has been repaired."""
+        run("create", "chat", "--json")
+        assert run("append", "chat", stdin=(b"1\n2\nthree\n4\n",)) == ""
+        assert run.code == FAILED
+        assert "line 3 is no JSON message" in run.said
+        assert run("read", "chat") == "1\n2\n"
+
     def test_json_is_one_message(self, run: CommandLine) -> None:
         """Also an array, from the argument or standard input."""
         run("create", "chat", "--json")
@@ -537,6 +562,14 @@ class TestProcess:
         assert code == 0
         assert b"Exit codes" in out
         assert b"STREAM_URL" in out
+
+    def test_the_shell_completes_commands_and_options(self, environment: dict[str, str]) -> None:
+        """As the completion script asks."""
+        asking = {**environment, "_DURABLE_STREAMS_COMPLETE": "bash_complete"}
+        commands = command({**asking, "COMP_WORDS": "durable-streams ta", "COMP_CWORD": "1"})
+        assert finished(commands)[1] == b"plain,tail\n"
+        options = command({**asking, "COMP_WORDS": "durable-streams tail --re", "COMP_CWORD": "2"})
+        assert finished(options)[1] == b"plain,--resume\n"
 
     def test_usage_errors(self, environment: dict[str, str]) -> None:
         """Exit code 2, as everywhere."""
