@@ -1,13 +1,17 @@
-"""How long a restart takes, by what lies behind it: python -m benchmarks.restart [--most 1000000] [--directory DIR]
+"""How long a restart takes, by what lies behind it: python -m benchmarks.restart [--most 1000000] [--gigabytes 0]
 
-Creates streams of 200 bytes, waits until they are folded into the base store, appends 20,000 more messages, stops, and
-opens again three times, until a cold stream has been described. A million streams take some minutes to create.
+Creates streams of 200 bytes, and 100 larger ones that have the gigabytes, waits until they are folded into the base
+store, appends 20,000 more messages, stops, and opens again three times, each time in a new process, until a cold stream
+has been described. That process's memory is shown too. A million streams take some minutes to create.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
@@ -22,6 +26,7 @@ from durable_streams.storage.local import LocalSettings, LocalStorage, RealWorke
 
 AT_ONCE = 500
 MESSAGES = 20_000
+LARGE = 1_000_000
 
 
 async def opened(reactor: Any, directory: Path) -> StreamService:
@@ -32,13 +37,19 @@ async def opened(reactor: Any, directory: Path) -> StreamService:
     return service
 
 
-async def fill(reactor: Any, directory: Path, streams: int) -> None:
+async def fill(reactor: Any, directory: Path, streams: int, gigabytes: int) -> None:
     service = await opened(reactor, directory)
     for first in range(0, streams, AT_ONCE):
         for number in range(first, min(first + AT_ONCE, streams)):
             done: Deferred[Any] = service.perform_create(Create(f"s{number}", body=b"x" * 200))
         await done
-    while len(list((directory / "journal").glob("*.journal"))) > 1:
+    for number in range(gigabytes * 1000):
+        if number < 100:
+            await service.perform_create(Create(f"large{number}"))
+        await service.append(f"large{number % 100}", b"x" * LARGE)
+        while journal_segments(directory) > 6:
+            await deferLater(reactor, 0.01, lambda: None)
+    while journal_segments(directory) > 1:
         await deferLater(reactor, 0.2, lambda: None)
     for first in range(0, MESSAGES, AT_ONCE):
         for number in range(first, first + AT_ONCE):
@@ -47,21 +58,35 @@ async def fill(reactor: Any, directory: Path, streams: int) -> None:
     await service.stopService()
 
 
+def journal_segments(directory: Path) -> int:
+    return len(list((directory / "journal").glob("*.journal")))
+
+
+def restart(directory: Path, streams: int) -> tuple[float, float]:
+    """Seconds to the first answer of a new process, and its memory in MB."""
+    command = [sys.executable, "-m", "benchmarks.restart", "--open", str(directory), "--most", str(streams)]
+    seconds, kilobytes = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return float(seconds), int(kilobytes) / 1000
+
+
+async def measure_opening(reactor: Any, chosen: argparse.Namespace) -> None:
+    began = perf_counter()
+    service = await opened(reactor, Path(chosen.open))
+    await service.describe(f"s{chosen.most - 1}")
+    print(perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    await service.stopService()
+
+
 async def main(reactor: Any, chosen: argparse.Namespace) -> None:
-    print(f"{'streams':>10} {'base store':>12} {'seconds to the first answer':>30}")
-    streams = 1000
+    print(f"{'streams':>10} {'base store':>12} {'seconds to the first answer':>30} {'memory':>10}")
+    streams = chosen.least
     while streams <= chosen.most:
         directory = Path(tempfile.mkdtemp(dir=chosen.directory))
-        await fill(reactor, directory, streams)
-        times = []
-        for _ in range(3):
-            began = perf_counter()
-            service = await opened(reactor, directory)
-            await service.describe(f"s{streams - 1}")
-            times.append(perf_counter() - began)
-            await service.stopService()
+        await fill(reactor, directory, streams, chosen.gigabytes)
+        found = [restart(directory, streams) for _ in range(3)]
         size = (directory / "base.sqlite").stat().st_size / 1e6
-        print(f"{streams:10,} {size:9,.0f} MB {', '.join(f'{seconds:.2f}' for seconds in times):>30}", flush=True)
+        times, memory = ", ".join(f"{seconds:.2f}" for seconds, _ in found), max(memory for _, memory in found)
+        print(f"{streams:10,} {size:9,.0f} MB {times:>30} {memory:7,.0f} MB", flush=True)
         shutil.rmtree(directory)
         streams *= 10
 
@@ -69,6 +94,9 @@ async def main(reactor: Any, chosen: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="How long a restart takes, by what lies behind it.")
     parser.add_argument("--most", type=int, default=1_000_000)
+    parser.add_argument("--least", type=int, default=1000)
+    parser.add_argument("--gigabytes", type=int, default=0)
     parser.add_argument("--directory", default=".")
+    parser.add_argument("--open", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    react(lambda reactor: Deferred.fromCoroutine(main(reactor, options)))
+    react(lambda reactor: Deferred.fromCoroutine((measure_opening if options.open else main)(reactor, options)))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Sequence
+from threading import Lock
 from typing import NamedTuple
 from zlib import crc32
 
 LARGEST_RUN = 1024 * 1024
-KEPT_RUNS = 8
+READ_AHEAD = 4 * 1024 * 1024
+KEPT_RUNS = 16
 
 
 class BaseDamaged(Exception):
@@ -37,21 +39,44 @@ class Runs:
 
     Raises ``sqlite3.Error``, and ``BaseDamaged`` for bytes that are not those that were written.
 
-    The last runs that were read are kept, since a reader mostly goes on where it was: in the same run.
+    The last runs that were read are kept, since a reader mostly goes on where it was, and for one that does some more
+    are read ahead. All but ``kept`` is for one thread at a time.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._lock = Lock()
         self._kept: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
+
+    def kept(self, stream_id: int, position: int, stop: int) -> bytes:
+        """The bytes from a position up to ``stop`` if they have been read already, else none. From any thread."""
+        parts = []
+        while position < stop:
+            found = self._kept_at(stream_id, position)
+            if found is None:
+                return b""
+            start, data = found
+            parts.append(data[position - start : stop - start])
+            position = start + len(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _kept_at(self, stream_id: int, position: int) -> tuple[int, bytes] | None:
+        with self._lock:
+            for key, data in self._kept.items():
+                if key[0] == stream_id and key[1] <= position < key[1] + key[2]:
+                    self._kept.move_to_end(key)
+                    return key[1], data
+        return None
 
     def read(self, stream_id: int, position: int, stop: int) -> bytes:
         """A stream's own bytes from a position up to ``stop``, or as far as they are here without a gap."""
+        goes_on = position > 0 and self._kept_at(stream_id, position - 1) is not None
         parts = []
-        for run in self._from(stream_id, position, stop):
+        for run in self._from(stream_id, position, stop + READ_AHEAD if goes_on else stop):
             if not run.start <= position < run.end:
                 break
             data = self._content(stream_id, run)
-            parts.append(data[position - run.start : stop - run.start])
+            parts.append(data[position - run.start : max(0, stop - run.start)])
             position = run.end
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -64,24 +89,27 @@ class Runs:
         return [Run._make(row) for row in found]
 
     def _content(self, stream_id: int, run: Run) -> bytes:
-        key = (stream_id, run.start, run.length)
-        data = self._kept.get(key)
-        if data is None:
-            data = self._kept[key] = self._checked(stream_id, run)
+        kept = self._kept_at(stream_id, run.start)
+        if kept is not None and kept[0] == run.start and len(kept[1]) == run.length:
+            return kept[1]
+        data = self._checked(stream_id, run)
+        with self._lock:
+            self._kept[stream_id, run.start, run.length] = data
             if len(self._kept) > KEPT_RUNS:
                 self._kept.popitem(last=False)
-        else:
-            self._kept.move_to_end(key)
         return data
 
     def _checked(self, stream_id: int, run: Run) -> bytes:
-        row = self._connection.execute("select bytes from data where data_id = ?", (run.data_id,)).fetchone()
-        if row is None or len(row[0]) != run.length:
-            found = "none" if row is None else len(row[0])
-            raise BaseDamaged(f"the run of stream {stream_id} at {run.start} has {found} of {run.length} bytes")
-        data: bytes = row[0]
+        where = f"the run of stream {stream_id} at {run.start}"
+        try:
+            with self._connection.blobopen("data", "bytes", run.data_id, readonly=True) as blob:
+                data = blob.read()
+        except sqlite3.OperationalError as error:
+            raise BaseDamaged(f"{where} cannot be read: {error}") from None
+        if len(data) != run.length:
+            raise BaseDamaged(f"{where} has {len(data)} of {run.length} bytes")
         if run.checksum is not None and crc32(data) != run.checksum:
-            raise BaseDamaged(f"the run of stream {stream_id} at {run.start} has the wrong checksum")
+            raise BaseDamaged(f"{where} has the wrong checksum")
         return data
 
     def spans(self, stream_id: int) -> list[tuple[int, int]]:

@@ -553,6 +553,8 @@ class LocalStorage:
         if start >= log.start or start == stop:
             return succeed(Slice(seen, start, log.read(start, stop)))
         stream_id, stop = stream.stream_id, min(stop, log.start)
+        if data := self._base.runs.kept(stream_id, start, stop):
+            return succeed(Slice(seen, start, data))
         found = self._workers.read(lambda: self._base.runs.read(stream_id, start, stop))
         return found.addCallback(lambda data: self._cold_slice(seen, start, data)).addErrback(self._cannot_read)
 
