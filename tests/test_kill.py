@@ -7,15 +7,19 @@ import json
 import threading
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from durable_streams.storage.local.settings import MIB
+from durable_streams.storage.local.verification import faults
 from tests.running_service import running_service
 
 PRODUCERS = 4
 KILLS = 5
 SECONDS_BETWEEN_KILLS = 0.8
+BULK = 300_000
 
 
 class Service:
@@ -37,6 +41,18 @@ class Service:
         return response
 
 
+def messages(service: Service, name: str) -> list[Any]:
+    """All that is in a JSON stream."""
+    found: list[Any] = []
+    offset = "-1"
+    while True:
+        answer = service.request("GET", f"{name}?offset={offset}")
+        found += json.loads(answer.body)  # type: ignore[attr-defined]  # kept by request
+        if answer.headers["Stream-Up-To-Date"]:
+            return found
+        offset = answer.headers["Stream-Next-Offset"]
+
+
 class Producer(threading.Thread):
     """Appends numbers one after the other, each until it is acknowledged, with the same sequence number."""
 
@@ -46,16 +62,26 @@ class Producer(threading.Thread):
         self._name = name
         self.acknowledged = 0
 
+    def message(self, number: int) -> bytes:
+        return json.dumps(number).encode()
+
     def run(self) -> None:
         while not self._service.over.is_set():
             claim = {"Producer_Id": self._name, "Producer_Epoch": "0", "Producer_Seq": str(self.acknowledged)}
             try:
-                answer = self._service.request("POST", self._name, json.dumps(self.acknowledged).encode(), **claim)
+                answer = self._service.request("POST", self._name, self.message(self.acknowledged), **claim)
             except (OSError, http.client.HTTPException):
                 time.sleep(0.02)
                 continue
             assert answer.status in (200, 204), answer.status
             self.acknowledged += 1
+
+
+class BulkProducer(Producer):
+    """Appends large messages, so that segments fill up and are folded while the service is killed."""
+
+    def message(self, number: int) -> bytes:
+        return b'"%d%s"' % (number, b"." * BULK)
 
 
 class Reader(threading.Thread):
@@ -87,27 +113,34 @@ def test_every_message_is_there_exactly_once_after_kills(tmp_path: Path) -> None
     names = [f"stream-{number}" for number in range(PRODUCERS)]
     workers: list[Producer] = []
     readers: list[Reader] = []
-    options = ("--storage", "local", "--data-dir", str(tmp_path / "data"))
+    options = ("--storage", "local", "--data-dir", str(tmp_path / "data"), "--hot-bytes", "1")
     for kill in range(KILLS + 1):
         with running_service(*options) as running:
             service.url = running.url
             if kill == 0:
-                for name in names:
+                for name in (*names, "bulk"):
                     assert service.request("PUT", name).status == 201
                 workers = [Producer(service, name) for name in names]
                 readers = [Reader(service, name) for name in names]
-                for thread in (*workers, *readers):
+                bulk = BulkProducer(service, "bulk")
+                for thread in (*workers, *readers, bulk):
                     thread.start()
             time.sleep(SECONDS_BETWEEN_KILLS)
             if kill < KILLS:
                 running.kill()
                 continue
             service.over.set()
-            for thread in (*workers, *readers):
+            for thread in (*workers, *readers, bulk):
                 thread.join(20)
             for worker, reader, name in zip(workers, readers, names, strict=True):
-                stored = json.loads(service.request("GET", name).body)  # type: ignore[attr-defined]  # kept by request
+                stored = messages(service, name)
                 assert stored == list(range(len(stored)))
                 assert worker.acknowledged <= len(stored) <= worker.acknowledged + 1
                 assert reader.seen == stored[: len(reader.seen)]
                 assert worker.acknowledged > KILLS
+            stored = messages(service, "bulk")
+            assert bulk.acknowledged <= len(stored) <= bulk.acknowledged + 1
+            assert all(message == f"{number}{'.' * BULK}" for number, message in enumerate(stored))
+            assert len(stored) * BULK > 2 * MIB * 16, "too little to fill a segment"
+            running.terminate()
+    assert list(faults(tmp_path / "data")) == []

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from pathlib import Path
 
 from durable_streams.errors import StorageFailed
-from durable_streams.storage.local.base import FILE_NAME, connect
+from durable_streams.storage.local.base import FILE_NAME, BaseStore, connect
 from durable_streams.storage.local.checkpointer import JOURNAL
-from durable_streams.storage.local.directory import DataDirectory
-from durable_streams.storage.local.files import OsFiles
+from durable_streams.storage.local.directory import MARKER, DataDirectory
+from durable_streams.storage.local.files import OsFiles, sync_directory
 from durable_streams.storage.local.journal import segment_name, segment_numbers
-from durable_streams.storage.local.segment import SegmentDamaged, SegmentReader
+from durable_streams.storage.local.segment import (
+    HEADER_LENGTH,
+    SEAL_LENGTH,
+    SegmentDamaged,
+    SegmentReader,
+    SegmentWriter,
+    header,
+)
 from durable_streams.storage.local.verification import faults
 
 _ATTEMPTS = 20
@@ -33,7 +41,9 @@ def back_up(source: Path, destination: Path) -> None:
     for number in segment_numbers(journal):
         _copy_segment(journal, number, destination / JOURNAL)
     _copy_base(source, destination)
-    shutil.copy2(source / "format", destination / "format")
+    _complete_journal(destination)
+    shutil.copy2(source / MARKER, destination / MARKER)
+    _sync_all(destination)
 
 
 def _copy_segment(journal: OsFiles, number: int, destination: Path) -> None:
@@ -61,16 +71,40 @@ def _copy_base(source: Path, destination: Path) -> None:
     live.close()
 
 
+def _complete_journal(copy: Path) -> None:
+    """Add an empty segment when all that were copied have been folded meanwhile: a journal has one that is not."""
+    connection = connect(copy)
+    number = BaseStore(connection).folded_segment() + 1
+    connection.close()
+    if not (copy / JOURNAL / segment_name(number)).exists():
+        empty = header(number, HEADER_LENGTH + SEAL_LENGTH) + SegmentWriter(number).seal()
+        (copy / JOURNAL / segment_name(number)).write_bytes(empty)
+
+
+def _sync_all(directory: Path) -> None:
+    """Make everything in a directory durable."""
+    for path in directory.rglob("*"):
+        if path.is_dir():
+            sync_directory(path)
+        else:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+    sync_directory(directory)
+
+
 def restore(backup: Path, destination: Path) -> None:
     """Make a data directory from a backup, after checking it. Raises ``StorageFailed`` naming the first fault."""
+    if not (backup / MARKER).exists():
+        raise StorageFailed(f"{backup} is no backup, or one that was not finished")
     for fault in faults(backup):
         raise StorageFailed(f"the backup is damaged: {fault}")
     directory = DataDirectory(destination)
-    directory.open()
+    directory.claim()
     try:
-        if (destination / FILE_NAME).exists() or (destination / JOURNAL).exists():
-            raise StorageFailed(f"{destination} has streams already")
         shutil.copytree(backup / JOURNAL, destination / JOURNAL)
         shutil.copy2(backup / FILE_NAME, destination / FILE_NAME)
+        _sync_all(destination)
+        # Last, because no service starts without it.
+        directory.mark()
     finally:
         directory.close()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from durable_streams.errors import StorageFailed
 from durable_streams.storage.local.files import make_directory, sync_directory
 
 FORMAT = "durable-streams 1\n"
+MARKER = "format"
 
 
 class DataDirectory:
@@ -21,10 +23,20 @@ class DataDirectory:
 
     def open(self) -> None:
         """Make the directory if need be, lock it and check its format. Raises ``StorageFailed``."""
+        self._hold(self._check_format)
+
+    def claim(self) -> None:
+        """Make the directory if need be and lock it; it must be empty. No service opens it before ``mark``.
+
+        Raises ``StorageFailed``.
+        """
+        self._hold(self._check_empty)
+
+    def _hold(self, check: Callable[[], None]) -> None:
         try:
             make_directory(self.path)
             self._take_lock()
-            self._check_format()
+            check()
         except OSError as error:
             self.close()
             raise StorageFailed(f"the data directory {self.path} cannot be used: {error.strerror or error}") from None
@@ -43,15 +55,24 @@ class DataDirectory:
         os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
 
     def _check_format(self) -> None:
-        marker = self.path / "format"
+        marker = self.path / MARKER
         if not marker.exists():
-            if any(entry.name not in ("lock", "format.new") for entry in self.path.iterdir()):
+            if self._has_content():
                 raise StorageFailed(f"{self.path} is not empty and is not a data directory of durable-streams")
-            self._write_format(marker)
+            self.mark()
         elif (found := marker.read_text("ascii", "replace")) != FORMAT:
             raise StorageFailed(f"{self.path} has the format {found.strip()!r}, this program knows {FORMAT.strip()!r}")
 
-    def _write_format(self, marker: Path) -> None:
+    def _check_empty(self) -> None:
+        if self._has_content():
+            raise StorageFailed(f"{self.path} is not empty")
+
+    def _has_content(self) -> bool:
+        return any(entry.name not in ("lock", "format.new") for entry in self.path.iterdir())
+
+    def mark(self) -> None:
+        """Say durably that this is a data directory of this format. Raises ``OSError``."""
+        marker = self.path / MARKER
         draft = marker.with_suffix(".new")
         with open(draft, "w", encoding="ascii") as file:
             file.write(FORMAT)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from durable_streams.errors import StorageFailed
 from durable_streams.protocol.stream import Stream
@@ -15,6 +18,7 @@ from durable_streams.storage.local.files import OsFiles
 from durable_streams.storage.local.folding import load_touched
 from durable_streams.storage.local.journal import segment_name, segment_numbers
 from durable_streams.storage.local.residents import Residents
+from durable_streams.storage.local.runs import BaseDamaged
 from durable_streams.storage.local.segment import SegmentDamaged, SegmentReader
 
 
@@ -37,15 +41,13 @@ def figures(directory: Path) -> Figures:
     """Count what is there; also beside a running service. Raises ``StorageFailed``."""
     connection = _connected(directory)
     base = BaseStore(connection)
+    connection.execute("begin")
 
     def one(query: str) -> int:
         return int(connection.execute(query).fetchone()[0] or 0)
 
-    journal = OsFiles(directory / JOURNAL)
-    numbers = [number for number in segment_numbers(journal) if number > base.folded_segment()]
-    events = sum(
-        sum(1 for _ in SegmentReader(number, journal.read(segment_name(number))).events()) for number in numbers
-    )
+    folded = base.folded_segment()
+    segments = {number: content for number, content in _segments(directory) if number > folded}
     found = Figures(
         one("select count(*) from streams"),
         one("select count(*) from streams where soft_deleted"),
@@ -53,12 +55,29 @@ def figures(directory: Path) -> Figures:
         one("select sum(length) from runs"),
         one("select count(*) from runs"),
         (directory / FILE_NAME).stat().st_size,
-        sum(path.stat().st_size for path in (directory / JOURNAL).iterdir()),
-        len(numbers),
-        events,
+        sum(map(len, segments.values())),
+        len(segments),
+        sum(_events_in(number, content) for number, content in segments.items()),
     )
     connection.close()
     return found
+
+
+def _segments(directory: Path) -> Iterator[tuple[int, bytes]]:
+    """The journal's segments; a service may remove some meanwhile."""
+    journal = OsFiles(directory / JOURNAL)
+    for number in segment_numbers(journal):
+        with suppress(FileNotFoundError):
+            yield number, journal.read(segment_name(number))
+
+
+def _events_in(number: int, content: bytes) -> int:
+    """Events that are whole; a service may be writing behind them."""
+    count = 0
+    with suppress(SegmentDamaged):
+        for _ in SegmentReader(number, content).events():
+            count += 1
+    return count
 
 
 def faults(directory: Path) -> Iterator[str]:
@@ -75,10 +94,16 @@ def faults(directory: Path) -> Iterator[str]:
         yield failure.reason
         return
     base = BaseStore(connection)
-    yield from _faults_of_sqlite(connection)
-    yield from _faults_of_runs(base)
-    yield from _faults_of_streams(base)
-    yield from _faults_of_journal(directory, base)
+    # One snapshot: the checkpointer of a service that was killed may still be at work.
+    connection.execute("begin")
+    try:
+        yield from _faults_of_sqlite(connection)
+        yield from _faults_of_runs(base)
+        yield from _faults_of_streams(base)
+        yield from _faults_of_rows(base)
+        yield from _faults_of_journal(directory, base)
+    except (sqlite3.Error, BaseDamaged, msgspec.DecodeError) as error:
+        yield f"{FILE_NAME}: {error}"
     connection.close()
 
 
@@ -148,21 +173,47 @@ def _faults_of_retention(base: BaseStore, stream: Stream) -> Iterator[str]:
         yield f"stream {stream.path}: bytes before {stream.earliest} are still there"
 
 
+_MUST_BE_NONE = {
+    "select 'stream ' || path || ': it is deleted, and no fork needs it' from streams where soft_deleted and not forks",
+    "select 'stream ' || path || ': its id is higher than the last one given away' from streams, progress "
+    "where stream_id > last_stream_id",
+    *(
+        f"select distinct 'stream ' || stream_id || ': it is not there, and has {table}' from {table} "
+        "where stream_id not in (select stream_id from streams) and stream_id not in (select stream_id from garbage)"
+        for table in ("runs", "producers", "boundaries")
+    ),
+    "select 'bytes ' || data_id || ' belong to no run' from data where data_id not in (select data_id from runs)",
+    "select 'bytes ' || data_id || ' belong to more than one run' from runs group by data_id having count(*) > 1",
+    "select 'stream ' || stream_id || ': it is there, and its bytes are to be removed' from streams "
+    "join garbage using (stream_id)",
+}
+
+
+def _faults_of_rows(base: BaseStore) -> Iterator[str]:
+    """What must hold between the tables: nothing without its stream, no bytes without their run."""
+    for query in sorted(_MUST_BE_NONE):
+        for (fault,) in base.connection.execute(query):
+            yield fault
+
+
 def _faults_of_journal(directory: Path, base: BaseStore) -> Iterator[str]:
     """Every unfolded segment must be readable and fit to what was before."""
-    files = OsFiles(directory / JOURNAL)
     folded = base.folded_segment()
     residents = Residents(budget=1 << 62)
     expected = folded + 1
-    for number in segment_numbers(files):
+    open_segment = 0
+    for number, content in _segments(directory):
         if number <= folded:
             continue
         if number != expected:
             yield f"journal file {segment_name(expected)} is missing"
+        if open_segment:
+            yield f"journal file {segment_name(open_segment)}: it ends too early"
         expected = number + 1
-        reader = SegmentReader(number, files.read(segment_name(number)))
+        reader = SegmentReader(number, content)
         try:
             events = list(reader.events())
+            open_segment = 0 if reader.sealed else number
             known = set(residents.hot)
             load_touched(base, residents.catalog, events)
             loaded = [stream for stream_id, stream in residents.catalog.by_id.items() if stream_id not in known]
@@ -173,3 +224,7 @@ def _faults_of_journal(directory: Path, base: BaseStore) -> Iterator[str]:
             yield f"journal file {segment_name(number)} at position {damage.position}: {damage.reason}"
         except StorageFailed as failure:
             yield failure.reason
+        except KeyError as missing:
+            yield f"journal file {segment_name(number)}: it has an event of stream {missing}, which is not there"
+    if folded and expected == folded + 1:
+        yield f"journal file {segment_name(expected)} is missing"

@@ -11,6 +11,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from durable_streams.protocol.commands import Append
+from durable_streams.storage.local.directory import DataDirectory
+from durable_streams.storage.local.files import OsFiles
 from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.storage import LocalStorage
 from tests.storage.local.lossy_files import LossyFiles
@@ -106,3 +108,13 @@ class Bench:
             data += found.data
             if not found.data or found.up_to_date:
                 return data
+
+
+def on_disk(directory: Path) -> Bench:
+    """A local storage on the real disk, open."""
+    marked = DataDirectory(directory)
+    marked.open()
+    marked.close()
+    bench = Bench(directory, OsFiles(directory / "journal"))
+    bench.open()
+    return bench

@@ -6,13 +6,17 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest_twisted
-from twisted.internet.task import deferLater
+from twisted.internet.interfaces import IReactorProcess
+from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import StringTransport
 
 from durable_streams.protocol.commands import Append, Create
 from durable_streams.storage.local import LocalSettings, LocalStorage, RealWorkers
+from durable_streams.storage.local.checkpoints import CheckpointProcess
 
 SEGMENT = 400_000
 
@@ -78,3 +82,62 @@ async def test_a_killed_checkpointer_comes_back_and_goes_on(tmp_path: Path) -> N
         content += (await storage.read("s", len(content), 1 << 20)).data
     assert content == written
     await storage.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_signals_for_the_whole_group_do_not_end_the_checkpointer(tmp_path: Path) -> None:
+    """Ctrl-C in a terminal and a stopping systemd unit reach it too; it ends when the service has ended."""
+    reactor = _reactor()
+    storage = LocalStorage(tmp_path / "data", reactor, RealWorkers(reactor), LocalSettings(segment_bytes=SEGMENT))
+    await storage.open()
+    await storage.create(Create("s"))
+    journal = tmp_path / "data" / "journal"
+
+    async def roll() -> None:
+        for _ in range(30):
+            await storage.append(Append("s", b"x" * 20_000))
+        await _until(lambda: len(list(journal.glob("*.journal"))) == 1)
+
+    await roll()
+    child = _checkpointer(os.getpid())
+    assert child is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(child, number)
+    await roll()
+    assert _checkpointer(os.getpid()) == child
+    assert storage.failure() is None
+    await storage.close()
+    assert _checkpointer(os.getpid()) is None
+
+
+class NoProcesses:
+    """A system that can start no process, until it can."""
+
+    def __init__(self) -> None:
+        self.refusals = 0
+        self.started = 0
+        self.can = False
+
+    def spawnProcess(self, protocol: ProcessProtocol, *_: Any) -> None:
+        if not self.can:
+            self.refusals += 1
+            raise OSError("Cannot allocate memory")
+        self.started += 1
+        protocol.makeConnection(StringTransport())
+
+
+def test_a_checkpointer_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    """However long that lasts: health tells, whoever sealed the segment is not disturbed, and then it is folded."""
+    clock, processes = Clock(), NoProcesses()
+    folded: list[int] = []
+    checkpointer = CheckpointProcess(tmp_path, cast(IReactorProcess, processes), clock, folded.append)
+    checkpointer.fold(3)
+    assert "Cannot allocate memory" in str(checkpointer.trouble)
+    for _ in range(1200):
+        clock.advance(30)
+    assert processes.refusals > 1200
+    processes.can = True
+    clock.advance(30)
+    assert processes.started == 1
+    checkpointer.outReceived(b"folded 3\n")
+    assert (folded, checkpointer.trouble) == ([3], None)
