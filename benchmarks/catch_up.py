@@ -84,7 +84,7 @@ async def show(what: str, pieces: Callable[[], AsyncIterator[bytes]]) -> None:
 
 
 async def main(reactor: Any, chosen: argparse.Namespace) -> None:
-    directory = Path(tempfile.mkdtemp(dir=chosen.directory))
+    directory = Path(tempfile.mkdtemp(prefix="benchmark-", dir=chosen.directory))
     flat, data = directory / "flat", directory / "data"
     flat.write_bytes(MESSAGES["binary"] * (chosen.megabytes * 10_000))
     print(f"{'MB/s':36} {'fastest':>8} {'slowest':>8}")

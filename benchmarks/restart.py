@@ -80,7 +80,7 @@ async def main(reactor: Any, chosen: argparse.Namespace) -> None:
     print(f"{'streams':>10} {'base store':>12} {'seconds to the first answer':>30} {'memory':>10}")
     streams = chosen.least
     while streams <= chosen.most:
-        directory = Path(tempfile.mkdtemp(dir=chosen.directory))
+        directory = Path(tempfile.mkdtemp(prefix="benchmark-", dir=chosen.directory))
         await fill(reactor, directory, streams, chosen.gigabytes)
         found = [restart(directory, streams) for _ in range(3)]
         size = (directory / "base.sqlite").stat().st_size / 1e6

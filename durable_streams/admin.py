@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,9 +14,9 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from durable_streams.errors import StorageFailed, StreamError
-from durable_streams.protocol.content_types import Kind
-from durable_streams.protocol.json_messages import array_of
+from durable_streams.errors import StorageFailed, StreamError, StreamNotFound
+from durable_streams.protocol.content_types import Kind, kind_of
+from durable_streams.protocol.json_messages import array_of, messages_of, stored_form
 from durable_streams.protocol.offsets import EARLIEST
 from durable_streams.protocol.retention import NO_LIMITS, Retention
 from durable_streams.service import StreamService
@@ -24,6 +25,8 @@ from durable_streams.storage.local.backup import back_up, restore
 from durable_streams.storage.local.directory import DataDirectory
 from durable_streams.storage.local.verification import faults, figures
 from durable_streams.subscriptions import copies
+
+PIECE = 1024 * 1024
 
 
 def parser() -> argparse.ArgumentParser:
@@ -123,31 +126,59 @@ async def _export(service: StreamService, stream: str, output: BinaryIO) -> None
     limits = (described.retention or NO_LIMITS).limits
     line = Description(described.content_type, described.ttl, described.expires_at, described.closed, *limits)
     output.write(msgspec.json.encode(line) + b"\n")
-    position, data = EARLIEST, []
+    is_json = described.kind is Kind.JSON
+    position, before = EARLIEST, b"["
     while position < described.tail:
         part = await service.read_at(described.path, position)
         position = part.end
-        if described.kind is Kind.JSON:
-            data.append(part.data)
+        if is_json:
+            output.write(before + array_of(part.data)[1:-1])
+            before = b","
         else:
             output.write(part.data)
-    if described.kind is Kind.JSON:
-        output.write(array_of(b"".join(data)))
+    if is_json:
+        output.write(b"]" if before == b"," else b"[]")
 
 
 async def _import(service: StreamService, stream: str, source: BinaryIO) -> None:
     line = msgspec.json.decode(source.readline(), type=Description)
-    created = await service.create(
+    kind = kind_of(line.content_type)
+    pieces = list(json_pieces(source.read())) if kind is Kind.JSON else iter(partial(source.read, PIECE), b"")
+    try:
+        await service.describe(stream)
+    except StreamNotFound:
+        pass
+    else:
+        raise StorageFailed(f"there is a stream {stream} already")
+    await service.create(
         stream,
         content_type=line.content_type,
         ttl=line.ttl,
         expires_at=line.expires_at,
-        data=source.read(),
-        closed=line.closed,
         retention=line.retention,
     )
-    if not created.created:
-        raise StorageFailed(f"there is a stream {stream} already")
+    try:
+        for piece in pieces:
+            await service.append(stream, piece)
+        if line.closed:
+            await service.close(stream)
+    except BaseException:
+        await service.delete(stream)
+        raise
+
+
+def json_pieces(array: bytes) -> Iterator[bytes]:
+    """The messages of a JSON array as arrays of about a mebibyte. Raises ``InvalidMessages``."""
+    messages: list[bytes] = []
+    length = 0
+    for message in messages_of(stored_form(array)):
+        messages.append(message)
+        length += len(message)
+        if length >= PIECE:
+            yield b"[%b]" % b",".join(messages)
+            messages, length = [], 0
+    if messages:
+        yield b"[%b]" % b",".join(messages)
 
 
 def _with_service(chosen: argparse.Namespace) -> int:

@@ -130,6 +130,26 @@ def test_retention_goes_with_an_export(data: Path, tmp_path: Path) -> None:
         assert json.loads(ask(service, "few")) == [3, 4]
 
 
+@pytest.mark.parametrize("content_type", ["application/json", "application/octet-stream"])
+def test_an_export_of_many_pieces_comes_back_as_it_was(data: Path, tmp_path: Path, content_type: str) -> None:
+    """Larger than one read and than one append; empty and closed streams too; what breaks off leaves nothing."""
+    body = json.dumps([f"{number}{'.' * 40_000}" for number in range(80)], separators=(",", ":")).encode()
+    with running_service("--data-dir", str(data)) as service:
+        ask(service, "long", "PUT", body, Content_Type=content_type, Stream_Closed="true")
+        ask(service, "empty", "PUT", Content_Type=content_type)
+        service.terminate()
+    for name in ("long", "empty"):
+        status, exported, told = admin("export", data, name)
+        assert (status, told) == (0, "")
+        assert admin("import", tmp_path / "other", name, given=exported)[0] == 0
+        assert admin("export", tmp_path / "other", name)[1] == exported
+    _, exported, _ = admin("export", tmp_path / "other", "long")
+    assert exported.endswith(body)
+    if content_type == "application/json":
+        assert admin("import", tmp_path / "other", "broken", given=exported[:-5])[0] == 1
+        assert "StreamNotFound" in admin("export", tmp_path / "other", "broken")[2]
+
+
 SUBSCRIPTION = {"type": "pull-wake", "streams": ["chat"], "wake_stream": "wake"}
 
 

@@ -147,7 +147,7 @@ class TestWriting:
     def test_each_line_of_standard_input_is_a_message_of_a_json_stream(self, run: CommandLine) -> None:
         """However the pieces are cut; empty lines are none, and the last line needs no end."""
         run("create", "chat", "--json")
-        run("append", "chat", stdin=(b'{"a": ', b'1}\n\n[2,', b" 3]\n", b'\r\n"4\xe2', b'\x82\xac"'))
+        run("append", "chat", stdin=(b'{"a": ', b"1}\n\n[2,", b" 3]\n", b'\r\n"4\xe2', b'\x82\xac"'))
         assert run.code == 0
         assert run("read", "chat") == '{"a": 1}\n[2, 3]\n"4\udce2\udc82\udcac"\n'
 
