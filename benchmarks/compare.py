@@ -6,6 +6,7 @@ import argparse
 import os
 import resource
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -17,6 +18,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.report import Setting, report_of, write_report
 from benchmarks.results import Results
 from benchmarks.running_server import ServerDidNotStart, running_server
+from benchmarks.samples import OtherSetting, SampleFile
 from benchmarks.scale import SCALES
 from benchmarks.stream_client import StreamClient
 from benchmarks.trial import Trial
@@ -29,7 +31,10 @@ _CORES = 2
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the comparison; returns 1 when an answer was wrong, 2 when there is nothing to run."""
+    """Run the comparison.
+
+    Returns 1 when an answer was wrong, 2 when there is nothing to run, 3 when the time was over before the end.
+    """
     options = _options(arguments)
     skipped = {adapter.name: lack for adapter in options.servers if (lack := adapter.lack())}
     servers = [adapter for adapter in options.servers if adapter.name not in skipped]
@@ -41,7 +46,16 @@ def main(arguments: Sequence[str]) -> int:
     versions = {adapter.name: adapter.version() for adapter in servers}
     with TemporaryDirectory(dir=options.data_root, prefix="durable-streams-benchmark-") as folder:
         machine = describe_machine(cores, Path(folder))
-        results = _measure(options, servers, Path(folder))
+        samples = _sample_file(options, {"machine": machine, "scale": _scale(options), **versions})
+        try:
+            results = samples.load() if samples else Results()
+        except OtherSetting as other:
+            _say(f"{options.samples} is of another run: {other.kept} there, {other.now} here")
+            return 2
+        is_whole = _measure(options, servers, Path(folder), results, samples)
+    if not is_whole:
+        _say("the time is over: run the same command again to go on")
+        return 3
     command = " ".join(["python -m benchmarks.compare", *arguments])
     setting = Setting(date.today().isoformat(), machine, command, options.rounds, versions, skipped)
     report = report_of(results, options.workloads, servers, setting)
@@ -51,17 +65,37 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if results.wrong else 0
 
 
-def _measure(options: argparse.Namespace, servers: Sequence[Adapter], folder: Path) -> Results:
-    """Every workload on every server, in turn: A B A B."""
+def _sample_file(options: argparse.Namespace, setting: dict[str, str]) -> SampleFile | None:
+    return SampleFile(options.samples, setting) if options.samples else None
+
+
+def _scale(options: argparse.Namespace) -> str:
+    return f"{options.scale}, {options.seconds} s"
+
+
+def _measure(
+    options: argparse.Namespace,
+    servers: Sequence[Adapter],
+    folder: Path,
+    results: Results,
+    samples: SampleFile | None,
+) -> bool:
+    """Every workload on every server, in turn, A B A B, except what ``results`` has; whether that is all now."""
     programs = folder / "programs"
     build_load_generators(programs)
-    results = Results()
+    over_at = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
     for workload in options.workloads:
         for turn in range(min(options.rounds, workload.most_rounds)):
             for adapter in servers:
+                if results.rounds(workload.name, adapter.name) > turn:
+                    continue
+                if time.monotonic() >= over_at:
+                    return False
                 _say(f"{workload.name}, round {turn + 1}, {adapter.name}")
                 _measure_once(workload, adapter, folder, programs, options.seconds, results)
-    return results
+                if samples:
+                    samples.keep(results)
+    return True
 
 
 def _measure_once(
@@ -101,11 +135,17 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", metavar="PREFIX", help="only workloads whose names begin so")
     parser.add_argument("--servers", metavar="NAMES", help=f"with commas between them; all: {names}")
     parser.add_argument("--data-root", metavar="FOLDER", default=gettempdir(), help="where servers keep their data")
+    parser.add_argument(
+        "--samples", metavar="FILE", type=Path, help="keep samples there, and measure only what it lacks"
+    )
+    parser.add_argument("--minutes", type=float, metavar="M", help="begin no measurement later; needs --samples")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
     parser.set_defaults(scale="usual")
     options = parser.parse_args(arguments)
     if options.write and options.only:
         parser.error("--write needs all workloads")
+    if options.minutes and not options.samples:
+        parser.error("--minutes needs --samples, or what was measured is lost")
     return _completed(options, parser)
 
 

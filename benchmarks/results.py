@@ -38,6 +38,11 @@ class Results:
     def add_wrong(self, workload: str, server: str, wrong: WrongAnswer) -> None:
         self.wrong.setdefault((workload, server), []).append(wrong)
 
+    def rounds(self, workload: str, server: str) -> int:
+        """How often a workload has been run, whatever came of it."""
+        key = (workload, server)
+        return len(self.figures.get(key, ())) + len(self.wrong.get(key, ()))
+
     def summary(self, workload: str, server: str, metric: Metric) -> Summary | None:
         """None when the server gave no such figure, or a wrong answer in any round."""
         if (workload, server) in self.wrong:

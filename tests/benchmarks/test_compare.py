@@ -107,3 +107,40 @@ def test_the_command_measures_this_project(programs: Path) -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert "| HEAD, 32 connections | requests/s |" in ran.stdout
+
+
+def test_a_run_in_parts_goes_on_where_it_stopped(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the file has is not measured again, and is in the table."""
+    servers = (TinyAdapter("ours-tiny"), TinyAdapter("peer"))
+    parts = ("--samples", str(tmp_path / "samples"), "--only", "post-1c-1s")
+    assert _run(monkeypatch, *parts, "--minutes", "0.0001", servers=servers) == 3
+    capsys.readouterr()
+    assert _run(monkeypatch, *parts, servers=servers) == 0
+    whole = capsys.readouterr()
+    assert "round 1, peer" in whole.err
+    assert _run(monkeypatch, *parts, servers=servers) == 0
+    again = capsys.readouterr()
+    assert "round 1" not in again.err
+    assert again.out == whole.out
+
+
+def test_wrong_answers_of_an_earlier_part_are_not_forgotten(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = ("--samples", str(tmp_path / "samples"), "--only", "post-1c-1s")
+    servers = (TinyAdapter("ours-tiny"), TinyAdapter("peer", LOSES))
+    assert [_run(monkeypatch, *parts, servers=servers) for _ in range(2)] == [1, 1]
+    assert capsys.readouterr().out.count("- peer, post-1c-1s: 1; the first: 0 appends are there") == 2
+
+
+def test_samples_of_another_version_are_not_mixed_in(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = TinyAdapter("ours-tiny")
+    parts = ("--samples", str(tmp_path / "samples"), "--only", "post-1c-1s")
+    assert _run(monkeypatch, *parts, servers=(server,)) == 0
+    monkeypatch.setattr(TinyAdapter, "version", lambda self: "tinier")
+    assert _run(monkeypatch, *parts, servers=(server,)) == 2
+    assert "is of another run" in capsys.readouterr().err
