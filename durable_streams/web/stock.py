@@ -113,6 +113,9 @@ class BoundedChannel(HTTPChannel):
             self.refuse(target_too_long(self._limits.target_bytes))
         elif self._head_bytes > self._limits.head_bytes or self._head_lines > self._limits.header_count + 2:
             self.refuse(head_too_large(self._limits.head_bytes, self._limits.header_count))
+        elif self._head_lines > 1 and line.startswith((b" ", b"\t")):
+            # Twisted would unfold it, which RFC 9112, 5.2 allows; a proxy before us may not.
+            self.refuse(malformed())
         else:
             super().lineReceived(line)
 
@@ -126,6 +129,10 @@ class BoundedChannel(HTTPChannel):
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length" and len(value.strip()) > _LONGEST_LENGTH:
             self.refuse(too_large(self._limits.body_bytes))
+            return False
+        if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            # Twisted takes "identity" for no body at all, and what follows for the next request.
+            self.refuse(bad_request("Transfer-Encoding", "must be chunked"))
             return False
         accepted: bool = super().headerReceived(line)
         return accepted

@@ -183,7 +183,9 @@ async def test_nothing_is_smuggled(server: WireServer, attack: bytes) -> None:
     wire = await created(server)
     behind = b"DELETE /v1/stream/a HTTP/1.1\r\nHost: h\r\n\r\n"
     wire.send(attack.replace(b"/a", b"/v1/stream/a"), behind)
-    assert (await wire.answer()).status in (400, 413, 505)
+    # Twisted waits for the first byte beyond the limit before it refuses a chunk that is too large.
+    await server.pass_time(12, lambda: b"\r\n\r\n" in wire.received)
+    assert (await wire.answer()).status in (400, 408, 413, 505)
     await server.pass_time(3, lambda: wire.ended)
     assert wire.received == b""
     assert (await server.ask("HEAD", "a")).status == 200
@@ -246,9 +248,7 @@ async def test_a_long_poll_is_not_idle(server: WireServer) -> None:
     """It may wait for longer than a connection may rest."""
     wire = await created(server)
     wire.ask("GET", "a?offset=now&live=long-poll", b"", "Prefer: wait=60")
-    await server.pass_time(9, lambda: wire.ended)
-    assert not wire.ended
-    await server.until(lambda: True)
+    assert not await server.pass_time(8, lambda: wire.ended)
 
 
 @pytest_twisted.ensureDeferred
@@ -300,7 +300,7 @@ async def test_a_follower_that_does_not_read_costs_nothing_and_loses_nothing(ser
     appended = []
     most = 0
     for number in range(60):
-        appended.append(f"[{number}]" + "x" * 300_000)
+        appended.append("x" * 300_000 + f"[{number}]")
         assert (await server.ask("POST", "a", appended[-1].encode(), TEXT)).status == 204
         await server.pass_time(0.25, lambda: False)
         most = max(most, unsent(server))
