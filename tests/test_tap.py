@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 from pathlib import Path
+from socket import AF_UNIX
+from socket import socket as Socket
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -130,7 +132,11 @@ def test_it_listens_in_several_places(tmp_path: Path) -> None:
         while not any("http+unix" in line for line in service.log) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert any("http+unix" in line for line in service.log)
-        assert socket.exists()
+        with Socket(AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(str(socket))
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert client.recv(1000).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_tls_serves_http_1_and_http_2(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from durable_streams.web.eager import EagerServer
 from durable_streams.web.http11.head import CONTINUE, UnsafeHeader, has_no_body, response_head
 from durable_streams.web.http11.parser import Refused, RequestParser
 from durable_streams.web.problems import Problem, internal_error, too_slow
@@ -79,6 +81,9 @@ class Http11Connection(Protocol):
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
         transport.registerProducer(self, True)
+        # By its class: the transports of TLS pass on what they do not know, and that would be sent in the clear.
+        is_eager = isinstance(transport, EagerServer)
+        self._write_soon: Callable[[bytes], None] = transport.write_soon if is_eager else transport.write
         self._parser = RequestParser(
             self, self.factory.limits, hasattr(transport, "getPeerCertificate"), self.factory.known_heads
         )
@@ -243,12 +248,12 @@ class Http11Connection(Protocol):
         transport: Any = self.transport
         connection = _CLOSE if exchange.closes else _KEEP_ALIVE if exchange.is_1_0 else b""
         if has_no_body(response, exchange.request.method):
-            transport.write(response_head(response, self.factory.date, connection))
+            self._write_soon(response_head(response, self.factory.date, connection))
             self._finished()
         elif isinstance(body, bytes):
             head = response_head(response, self.factory.date, b"%bContent-Length: %d\r\n" % (connection, len(body)))
             if len(body) <= SMALL_BODY:
-                transport.write(head + body)
+                self._write_soon(head + body)
             else:
                 transport.write(head)
                 transport.write(body)
