@@ -39,6 +39,8 @@ class Following:
     # --- IStreamObserver
 
     def stream_created(self, command: Create, stream: StreamDescription) -> None:
+        if not (self._roster.members or self._discovery.is_under_way):
+            return
         path, found = stream.path, Found(stream.stream_id, _beginning_of(command, stream), stream.tail)
         self._discovery.stream_created(path, found)
         self.stream_is_there(path, found)
