@@ -45,6 +45,7 @@ from durable_streams.protocol.results import (
     StreamDescription,
 )
 from durable_streams.protocol.retention import Retention
+from durable_streams.settled import is_settled
 
 MAX_READ_BYTES = 1024 * 1024
 EXPIRY_INTERVAL = 0.5
@@ -199,12 +200,10 @@ class StreamService(Service):
         if self._opening is not None:
             return self.when_open().addCallback(lambda _: self._perform(door, command))
         done = door(command)
-        if done.called and not isinstance(done.result, Failure):
+        if is_settled(done):
             self._announce(cast(_T, done.result), command)
             return done
         done.addCallback(self._announce, command)
-        if done.called:
-            return done
         answer: Deferred[_T] = Deferred()
         done.addCallbacks(answer.callback, answer.errback)
         return answer

@@ -42,6 +42,15 @@ class SlowStorage(MemoryStorage):
             super().append(command).chainDeferred(done)
 
 
+class ChainedStorage(SlowStorage):
+    """A slow storage whose answers come by way of another Deferred, as those of a database may."""
+
+    def append(self, command: Append) -> Deferred[AppendResult]:
+        append = super().append
+        begun: Deferred[None] = succeed(None)
+        return begun.addCallback(lambda _: append(command))
+
+
 class Slow(StreamService):
     """A service over a slow storage."""
 
@@ -168,6 +177,24 @@ def test_an_append_on_condition(service: StreamService) -> None:
     with pytest.raises(PreconditionFailed):
         outcome(service.append("s", b"3", if_match=read.etag))
     outcome(service.append("s", b"3", if_match=outcome(service.describe("s")).etag))
+
+
+def test_an_answer_that_waits_for_another_one_is_not_there_yet(clock: Clock) -> None:
+    """It is announced when it has come, and who stops waiting for it stops nothing."""
+    storage = ChainedStorage(clock)
+    service = StreamService(storage, clock=clock)
+    service.startService()
+    outcome(service.create("s"))
+    told: list[str] = []
+    service.notifier.subscribe("s", lambda: told.append("s"))
+    waiting = service.append("s", b"x")
+    assert told == []
+    waiting.addErrback(lambda failure: failure.trap(CancelledError) and None)
+    waiting.cancel()
+    storage.commit()
+    assert told == ["s"]
+    assert outcome(service.read("s")).data == b"x"
+    service.stopService()
 
 
 def test_a_live_read_waits_for_bytes(service: StreamService) -> None:

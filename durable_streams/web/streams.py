@@ -14,6 +14,7 @@ from durable_streams.protocol.commands import Delete
 from durable_streams.protocol.content_types import Kind
 from durable_streams.protocol.results import Slice
 from durable_streams.service import StreamService
+from durable_streams.settled import is_settled
 from durable_streams.subscriptions.service import SubscriptionService
 from durable_streams.web import listing
 from durable_streams.web.append import append_command, appended_response
@@ -37,8 +38,6 @@ from durable_streams.web.shared_headers import SharedHeaders, preflight
 from durable_streams.web.target import Target, target_of
 
 METHODS = b"GET, POST, PUT, DELETE, HEAD, OPTIONS"
-
-_UNSETTLED = (Deferred, Failure)
 
 _log = Logger()
 _Answer = Response | Deferred[Response]
@@ -180,7 +179,7 @@ class StreamHandlers:
 
 def _then(outcome: Deferred[Any], respond: Callable[..., Response], *args: Any) -> _Answer:
     """``respond`` to an outcome; at once when it is there, because a Deferred's callback costs as much as an append."""
-    if outcome.called and not isinstance(outcome.result, _UNSETTLED):
+    if is_settled(outcome):
         return respond(outcome.result, *args)
     return outcome.addCallback(respond, *args)
 
