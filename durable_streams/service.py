@@ -46,6 +46,7 @@ from durable_streams.protocol.results import (
 )
 from durable_streams.protocol.retention import Retention
 from durable_streams.settled import is_settled
+from durable_streams.span import extended
 
 MAX_READ_BYTES = 1024 * 1024
 EXPIRY_INTERVAL = 0.5
@@ -293,26 +294,16 @@ class StreamService(Service):
     async def _complete(self, found: Slice, wanted: int) -> Slice:
         """Go on where the storage stopped early, as at the seam of a fork; give whole messages of a JSON stream."""
         try:
-            found = await self._extended(found, wanted)
+            found = await extended(self.storage, found, wanted)
             if found.stream.kind is not Kind.JSON or not found.data:
                 return found
             if found.start != found.stream.earliest:
                 await self._check_begins_a_message(found)
             while not (length := whole_messages(found.data)):
-                found = await self._extended(found, 2 * len(found.data))
+                found = await extended(self.storage, found, 2 * len(found.data))
         except OffsetTrimmed as trimmed:
             raise OffsetTrimmed(trimmed.path, found.start, trimmed.earliest) from None
         return found if length == len(found.data) else found._replace(data=found.data[:length])
-
-    async def _extended(self, found: Slice, wanted: int) -> Slice:
-        while len(found.data) < wanted and not found.up_to_date:
-            more = await self.storage.read(found.stream.path, found.end, wanted - len(found.data))
-            if more.stream.stream_id != found.stream.stream_id:
-                raise StreamNotFound(found.stream.path)
-            found = Slice(more.stream, found.start, found.data + more.data)
-            if not more.data:
-                break
-        return found
 
     async def _check_begins_a_message(self, found: Slice) -> None:
         path = found.stream.path

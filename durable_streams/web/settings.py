@@ -15,8 +15,8 @@ class HttpSettings:
     that a client may name. ``sse_max_age`` ends SSE connections so that caches can collapse readers (Section 10.2),
     ``sse_keep_alive`` is the pause after which an idle one gets a comment. ``cache_scope`` is ``public``, or
     ``private`` where streams are confidential (Section 10.1). ``cors_origins`` are the web origins that may use the
-    service. ``listing`` lets clients list the streams. ``metrics`` lets them read
-    the service's figures at ``/metrics``.
+    service. ``listing`` lets clients list the streams. ``metrics`` lets them read the service's figures at
+    ``/metrics``.
     """
 
     long_poll_timeout: float = 30.0
