@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,13 +14,6 @@ from durable_streams.testing import MemoryServer
 from tests.client.outcomes import error_of, is_waiting, result_of
 
 MODES = [None, "long-poll", "sse", "auto"]
-
-
-@pytest.fixture
-def server() -> Iterator[MemoryServer]:
-    server = MemoryServer()
-    yield server
-    result_of(server.stop())
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -24,13 +23,6 @@ from durable_streams.client import (
 from durable_streams.testing import MemoryServer
 from tests.client.outcomes import error_of, result_of
 from tests.client.scripted_server import ScriptedServer, answer
-
-
-@pytest.fixture
-def server() -> Iterator[MemoryServer]:
-    server = MemoryServer()
-    yield server
-    result_of(server.stop())
 
 
 @pytest.fixture

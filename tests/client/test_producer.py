@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -65,13 +64,6 @@ def claims(server: ScriptedServer) -> list[tuple[int, int, bytes]]:
 
 def producer_on(server: ScriptedServer, **options: Any) -> Producer:
     return server.stream(content_type="text/plain").producer("p", **options)
-
-
-@pytest.fixture
-def server() -> Iterator[MemoryServer]:
-    server = MemoryServer()
-    yield server
-    result_of(server.stop())
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -25,13 +24,6 @@ from durable_streams.web.settings import HttpSettings
 from tests.client.outcomes import error_of, is_waiting, result_of
 
 LIVE_MODES = ["long-poll", "sse", "auto"]
-
-
-@pytest.fixture
-def server() -> Iterator[MemoryServer]:
-    server = MemoryServer()
-    yield server
-    result_of(server.stop())
 
 
 @pytest.fixture
