@@ -22,8 +22,9 @@ from durable_streams.storage.trim_queue import overdue_at
 
 FILE_NAME = "base.sqlite"
 GARBAGE_STEP = 256
-FREE_PAGES = 4096
+FREE_PAGES = 1024
 """Free pages that the file may keep in any case, to be used again; beyond that, a third of those in use."""
+PAGE_BYTES = 16_384
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_fork = msgspec.msgpack.Decoder(ForkPoint).decode
@@ -46,6 +47,8 @@ def connect(directory: Path, *, timeout: float = 30.0) -> sqlite3.Connection:
     )
     # For a file that is made now: what is free at its end can be given back to the file system.
     connection.execute("pragma auto_vacuum = incremental")
+    # Runs are long: large pages fold them half as fast again.
+    connection.execute(f"pragma page_size = {PAGE_BYTES}")
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
     connection.execute("pragma cache_size = -65536")

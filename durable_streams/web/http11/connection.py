@@ -35,6 +35,8 @@ _CLOSE = b"Connection: close\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 
+Write = Callable[[bytes], None]
+
 
 class Exchange:
     """A request that has been read, and what its connection must know to answer it."""
@@ -83,7 +85,7 @@ class Http11Connection(Protocol):
         transport.registerProducer(self, True)
         # By its class: the transports of TLS pass on what they do not know, and that would be sent in the clear.
         is_eager = isinstance(transport, EagerServer)
-        self._write_soon: Callable[[bytes], None] = transport.write_soon if is_eager else transport.write
+        self._write_soon: Write = transport.write_soon if is_eager else transport.write
         self._parser = RequestParser(
             self, self.factory.limits, hasattr(transport, "getPeerCertificate"), self.factory.known_heads
         )
@@ -216,9 +218,10 @@ class Http11Connection(Protocol):
         answer.addCallbacks(self._answered, self._failed)
 
     def _answered(self, response: Response) -> None:
+        # Many are waiting for one commit, and it answers them all in one go: no use to wait for the turn's end.
         self._answer = None
         if not self._gone:
-            self.send(response)
+            self._reply(response, self.transport.write)  # type: ignore[union-attr]  # not gone
 
     def _failed(self, failure: Failure) -> None:
         self._answer = None
@@ -231,29 +234,32 @@ class Http11Connection(Protocol):
     # --- answers
 
     def send(self, response: Response) -> None:
-        """Answer the request that is being served."""
+        """Answer the request that is being served, perhaps together with others of this reactor turn."""
+        self._reply(response, self._write_soon)
+
+    def _reply(self, response: Response, write: Write) -> None:
         exchange = self._serving
         assert exchange is not None
         if self._draining:
             exchange.closes = True
         try:
-            self._send(response, exchange)
+            self._send(response, exchange, write)
         except UnsafeHeader:
             _log.error("a response had a line end in a header; it was not sent")
             exchange.closes = True
-            self._send(internal_error().response(), exchange)
+            self._send(internal_error().response(), exchange, write)
 
-    def _send(self, response: Response, exchange: Exchange) -> None:
+    def _send(self, response: Response, exchange: Exchange, write: Write) -> None:
         body = response.body
         transport: Any = self.transport
         connection = _CLOSE if exchange.closes else _KEEP_ALIVE if exchange.is_1_0 else b""
         if has_no_body(response, exchange.request.method):
-            self._write_soon(response_head(response, self.factory.date, connection))
+            write(response_head(response, self.factory.date, connection))
             self._finished()
         elif isinstance(body, bytes):
             head = response_head(response, self.factory.date, b"%bContent-Length: %d\r\n" % (connection, len(body)))
             if len(body) <= SMALL_BODY:
-                self._write_soon(head + body)
+                write(head + body)
             else:
                 transport.write(head)
                 transport.write(body)
