@@ -8,7 +8,8 @@ replacement.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -18,7 +19,7 @@ SEPARATOR = b"\x1e"
 
 _WHITE_SPACE = b" \t\r\n"
 _ESCAPE = re.compile(rb"\\(?:(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
-_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_array: Callable[[bytes], list[Any]] = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_value = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -35,14 +36,16 @@ def stored_form(body: bytes) -> bytes:
         messages = _split_with_surrogates(text, error)
     except RecursionError:
         raise InvalidMessages("nested too deeply") from None
-    return b"".join([part for message in messages for part in (message, SEPARATOR)])
+    # The empty one lets the last message end with a separator too.
+    messages.append(b"")
+    return SEPARATOR.join(messages)
 
 
-def _split(text: bytes) -> Sequence[bytes | msgspec.Raw]:
-    return _decode_array(text) if text.startswith(b"[") else (_decode_value(text),)
+def _split(text: bytes) -> list[bytes | msgspec.Raw]:
+    return _decode_array(text) if text.startswith(b"[") else [_decode_value(text)]
 
 
-def _split_with_surrogates(text: bytes, refusal: msgspec.DecodeError) -> list[bytes]:
+def _split_with_surrogates(text: bytes, refusal: msgspec.DecodeError) -> list[bytes | msgspec.Raw]:
     """Split text in which JavaScript has escaped half of a surrogate pair: valid JSON that the scanner refuses.
 
     The scanner is shown letters of the same length instead, and its spans are cut from the original.
@@ -54,7 +57,7 @@ def _split_with_surrogates(text: bytes, refusal: msgspec.DecodeError) -> list[by
         spans = _split(shown)
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidMessages(str(error)) from None
-    messages = []
+    messages: list[bytes | msgspec.Raw] = []
     end = 0
     for span in spans:
         start = shown.index(bytes(span), end)
