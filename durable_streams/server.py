@@ -64,8 +64,9 @@ class StreamServer(Service):
     """Runs a stream service behind listeners.
 
     Ports are taken while the process has still the privileges for it, the storage is opened after that; requests wait
-    until it is open. Stopping goes in this order: no new connections; live reads end in an orderly way; answers under
-    way are finished, for at most ``drain_seconds``; the storage closes. Who asks twice does not wait for answers.
+    until it is open. Stopping goes in this order: no new connections; live reads end in an orderly way; requests
+    under way, or still coming in, are answered, for at most ``drain_seconds``; the storage closes. Who asks twice does
+    not wait for answers.
     """
 
     def __init__(

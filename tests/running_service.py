@@ -63,14 +63,19 @@ class RunningService:
 
     def kill(self) -> None:
         self.process.kill()
-        self._end()
+        self.wait()
 
     def terminate(self) -> int:
-        """Ask it to stop; returns the exit status."""
-        self.process.terminate()
-        return self._end()
+        """Ask it to stop, and wait; returns the exit status."""
+        self.ask_to_stop()
+        return self.wait()
 
-    def _end(self) -> int:
+    def ask_to_stop(self) -> None:
+        """What a supervisor does; asked twice, it waits for no client."""
+        self.process.terminate()
+
+    def wait(self) -> int:
+        """Wait for its end; returns the exit status."""
         status = self.process.wait(30)
         self._reader.join(30)
         return status

@@ -11,6 +11,7 @@ from twisted.web._http2 import H2Connection
 
 # The only seam that Twisted has for choosing a channel and still negotiating HTTP/2.
 from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol, datetimeToString
+from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
@@ -144,12 +145,12 @@ class BoundedChannel(HTTPChannel):
         else:
             super().allHeadersReceived()
 
-    def checkPersistence(self, request: Any, version: bytes) -> bool:
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        # Not in checkPersistence, which is asked before the body: much may happen until the answer.
         if self.site.draining:
-            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-            return False
-        persistent: bool = super().checkPersistence(request, version)
-        return persistent
+            headers.setRawHeaders(b"Connection", [b"close"])
+            self.persistent = False
+        super().writeHeaders(version, code, reason, headers)
 
     def allContentReceived(self) -> None:
         self._head_lines = self._head_bytes = 0

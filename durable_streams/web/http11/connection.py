@@ -340,9 +340,9 @@ class Http11Connection(Protocol):
         return limits.body_timeout if self._parser.in_request else limits.keep_alive
 
     def drain(self) -> None:
-        """End after the present answer; at once when there is none."""
+        """End after the answer to the present request, even if that is still coming in; at once when there is none."""
         self._draining = True
-        if self.is_idle:
+        if self.is_idle and not self._parser.in_request:
             self.end()
 
     def end(self) -> None:
