@@ -161,6 +161,14 @@ class ForkBeyondTail(StreamError):
 
 
 @dataclass(eq=False)
+class ForkInsideMessage(StreamError):
+    """The fork offset lies within a message of a JSON source: it was not minted by this service (Section 8)."""
+
+    path: str
+    position: int
+
+
+@dataclass(eq=False)
 class ForkSubOffsetBeyond(StreamError):
     """The sub-offset counts further than the source has data after the fork offset (Section 4.2)."""
 

@@ -55,8 +55,8 @@ class IStorage(Interface):
         """Create a stream, or confirm that it exists as described. May be repeated.
 
         Fails with ``StreamConflict``, ``StreamNotFound`` (the source of a fork), ``ForkSourceGone``,
-        ``ContentTypeMismatch``, ``ForkBeyondTail``, ``ForkSubOffsetBeyond``, ``OffsetTrimmed`` (the fork offset) or
-        ``InvalidMessages``.
+        ``ContentTypeMismatch``, ``ForkBeyondTail``, ``ForkInsideMessage``, ``ForkSubOffsetBeyond``,
+        ``OffsetTrimmed`` (the fork offset) or ``InvalidMessages``.
         """
 
     def append(command: Append) -> Deferred[AppendResult]:

@@ -13,7 +13,14 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from durable_streams.errors import MalformedField, OffsetInsideMessage, OffsetTrimmed, StreamError, StreamNotFound
+from durable_streams.errors import (
+    ForkInsideMessage,
+    MalformedField,
+    OffsetInsideMessage,
+    OffsetTrimmed,
+    StreamError,
+    StreamNotFound,
+)
 from durable_streams.interfaces import INotifier, IStorage, IStreamObserver
 from durable_streams.last_messages import position_of_last
 from durable_streams.measures import Activity
@@ -183,9 +190,9 @@ class StreamService(Service):
         if command.retention is None and self._default_retention is not None:
             command = msgspec.structs.replace(command, retention=self._default_retention)
         fork = command.fork
-        if fork is None or not fork.sub_offset:
+        if fork is None or not (fork.position or fork.sub_offset):
             return self._perform(self.storage.create, command)
-        resolved = Deferred.fromCoroutine(self._resolve_sub_offset(command, fork))
+        resolved = Deferred.fromCoroutine(self._resolve_fork(command, fork))
         return resolved.addCallback(lambda command: self._perform(self.storage.create, command))
 
     def perform_append(self, command: Append) -> Deferred[AppendResult]:
@@ -227,25 +234,35 @@ class StreamService(Service):
         elif result.created:
             activity.created += 1
 
-    async def _resolve_sub_offset(self, command: Create, fork: ForkRequest) -> Create:
-        """Count messages of a JSON source, because only their bytes tell where a message ends."""
+    async def _resolve_fork(self, command: Create, fork: ForkRequest) -> Create:
+        """Look where messages of a JSON source begin and end, because only their bytes tell."""
         try:
             source = await self.describe_at(fork.source)
         except StreamError:
             return command
         if source.kind is not Kind.JSON:
             return command
-        position = start = source.tail if fork.position is None else fork.position
-        missing = fork.sub_offset
+        start = source.tail if fork.position is None else fork.position
+        try:
+            if source.earliest < start < source.tail:
+                await self._check_begins_a_message(fork.source, start)
+            length = await self._length_of_messages(source, start, fork.sub_offset)
+        except OffsetInsideMessage:
+            raise ForkInsideMessage(fork.source, start) from None
+        if length is None:
+            return command
+        resolved = ResolvedSubOffset(source.stream_id, length)
+        return msgspec.structs.replace(command, fork=msgspec.structs.replace(fork, resolved=resolved))
+
+    async def _length_of_messages(self, source: StreamDescription, start: int, count: int) -> int | None:
+        """The bytes of the ``count`` messages from ``start`` on; None when there are fewer."""
+        position, missing = start, count
         while missing and position < source.tail:
-            part = await self.read_at(fork.source, position)
+            part = await self.read_at(source.path, position)
             length = end_of_message(part.data, missing)
             position = part.end if length is None else position + length
             missing -= part.data.count(SEPARATOR) if length is None else missing
-        if missing:
-            return command
-        resolved = ResolvedSubOffset(source.stream_id, position - start)
-        return msgspec.structs.replace(command, fork=msgspec.structs.replace(fork, resolved=resolved))
+        return None if missing else position - start
 
     # --- reads
 
@@ -298,18 +315,20 @@ class StreamService(Service):
             if found.stream.kind is not Kind.JSON or not found.data:
                 return found
             if found.start != found.stream.earliest:
-                await self._check_begins_a_message(found)
+                await self._check_begins_a_message(found.stream.path, found.start)
             while not (length := whole_messages(found.data)):
-                found = await extended(self.storage, found, 2 * len(found.data))
+                longer = await extended(self.storage, found, 2 * len(found.data))
+                if longer.end == found.end:
+                    return found
+                found = longer
         except OffsetTrimmed as trimmed:
             raise OffsetTrimmed(trimmed.path, found.start, trimmed.earliest) from None
         return found if length == len(found.data) else found._replace(data=found.data[:length])
 
-    async def _check_begins_a_message(self, found: Slice) -> None:
-        path = found.stream.path
-        before = await self.storage.read(path, found.start - 1, 1)
+    async def _check_begins_a_message(self, path: str, position: int) -> None:
+        before = await self.storage.read(path, position - 1, 1)
         if before.data != SEPARATOR:
-            raise OffsetInsideMessage(path, found.start)
+            raise OffsetInsideMessage(path, position)
 
     def list_at(self, prefix: str, after: str, limit: int) -> Deferred[Page]:
         """As ``IStorage.list_streams``."""

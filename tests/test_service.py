@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from durable_streams.errors import (
+    ForkInsideMessage,
     MalformedField,
     OffsetInsideMessage,
     PreconditionFailed,
@@ -18,7 +19,8 @@ from durable_streams.errors import (
     StreamGone,
     StreamNotFound,
 )
-from durable_streams.protocol.commands import Append
+from durable_streams.protocol.commands import Append, Create, ForkRequest, ResolvedSubOffset
+from durable_streams.protocol.offsets import offset_of
 from durable_streams.protocol.results import AppendResult, Slice
 from durable_streams.service import StreamService
 from durable_streams.storage.memory import MemoryStorage
@@ -143,6 +145,35 @@ def test_reads_of_json_are_whole_messages_at_any_limit(service: StreamService) -
         assert found == messages
     with pytest.raises(OffsetInsideMessage):
         outcome(service.read_at("s", 1))
+
+
+@pytest.mark.parametrize("sub_offset", [0, 1])
+@pytest.mark.parametrize("position", [1, 3, 7])
+def test_no_fork_begins_inside_a_message(service: StreamService, position: int, sub_offset: int) -> None:
+    """Section 8, "Fork offset validity": half a message would be glued to the next one."""
+    outcome(service.create("s", content_type="application/json", data=b"[1,22222]"))
+    with pytest.raises(ForkInsideMessage):
+        outcome(service.fork("s", "f", offset=offset_of(position), sub_offset=sub_offset))
+    with pytest.raises(StreamNotFound):
+        outcome(service.describe("f"))
+
+
+@pytest.mark.parametrize(("position", "inherited"), [(0, []), (2, [b"1"]), (8, [b"1", b"22222"])])
+def test_a_fork_begins_between_messages(service: StreamService, position: int, inherited: list[bytes]) -> None:
+    """Section 4.2: up to, but not including, the fork offset; also in a fork of the fork."""
+    outcome(service.create("s", content_type="application/json", data=b"[1,22222]"))
+    outcome(service.fork("s", "f", offset=offset_of(position), data=b"3"))
+    outcome(service.fork("f", "g", offset=offset_of(position)))
+    assert outcome(service.read("f")).messages == [*inherited, b"3"]
+    assert outcome(service.read("g")).messages == inherited
+
+
+def test_half_a_message_at_the_end_stops_no_reader(service: StreamService) -> None:
+    """A storage that holds one, from wherever it came, is read to its end and not for ever."""
+    source = outcome(service.create("s", content_type="application/json", data=b"[1,22222]")).stream
+    request = ForkRequest("s", 4, 0, ResolvedSubOffset(source.stream_id, 0))
+    outcome(service.storage.create(Create("f", fork=request)))
+    assert outcome(service.read_at("f", 2)).up_to_date
 
 
 def test_each_message_tells_where_to_read_on(service: StreamService) -> None:

@@ -9,7 +9,7 @@ from durable_streams.protocol.retention import Retention
 
 
 class ResolvedSubOffset(Struct, frozen=True):
-    """The bytes that a sub-offset spans in the stream ``source_id``."""
+    """The bytes that a sub-offset spans in the stream ``source_id``, from a fork offset where a message begins."""
 
     source_id: int
     length: int
@@ -19,7 +19,8 @@ class ForkRequest(Struct, frozen=True):
     """Where a new stream branches off (Section 4.2).
 
     ``position`` None is the source's tail. ``sub_offset`` counts messages of a JSON source, bytes of any other.
-    ``resolved`` says how many bytes that is; the service fills it in, because it has to read the source for it.
+    ``resolved`` says how many bytes that is. A JSON source must be read for it, and for whether a message begins at
+    ``position``, so the service fills it in.
     """
 
     source: str

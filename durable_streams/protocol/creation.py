@@ -5,6 +5,7 @@ from __future__ import annotations
 from durable_streams.errors import (
     ContentTypeMismatch,
     ForkBeyondTail,
+    ForkInsideMessage,
     ForkSourceGone,
     ForkSubOffsetBeyond,
     OffsetTrimmed,
@@ -78,8 +79,8 @@ def _same_fork(existing: Stream, source: Stream | None, request: ForkRequest | N
 def decide_create(command: Create, source: Stream | None, stream_id: int, at: float) -> StreamCreated:
     """The event that creates a stream at a path that is free; ``source`` is what the command forks, if it exists.
 
-    Raises ``StreamNotFound``, ``ForkSourceGone``, ``ContentTypeMismatch``, ``ForkBeyondTail``, ``ForkSubOffsetBeyond``,
-    ``OffsetTrimmed`` for forks, ``InvalidMessages`` for the body.
+    Raises ``StreamNotFound``, ``ForkSourceGone``, ``ContentTypeMismatch``, ``ForkBeyondTail``, ``ForkInsideMessage``,
+    ``ForkSubOffsetBeyond``, ``OffsetTrimmed`` for forks, ``InvalidMessages`` for the body.
     """
     fork = None
     earliest = 0
@@ -127,6 +128,8 @@ def _fork_point(request: ForkRequest, source: Stream, earliest: int) -> ForkPoin
     # A fork at the very beginning inherits nothing, whatever its source has dropped.
     if anchor < earliest and (anchor or request.sub_offset):
         raise OffsetTrimmed(source.path, anchor, earliest)
+    if earliest < anchor < source.tail and not request.sub_offset and not _is_resolved(request, source):
+        raise ForkInsideMessage(source.path, anchor)
     position = anchor + _sub_offset_length(request, source)
     if position > source.tail:
         raise ForkSubOffsetBeyond(source.path, request.sub_offset)
@@ -136,6 +139,13 @@ def _fork_point(request: ForkRequest, source: Stream, earliest: int) -> ForkPoin
 def _sub_offset_length(request: ForkRequest, source: Stream) -> int:
     if source.kind is not Kind.JSON or not request.sub_offset:
         return request.sub_offset
-    if request.resolved is None or request.resolved.source_id != source.stream_id:
+    if request.resolved is None or not _is_resolved(request, source):
         raise ForkSubOffsetBeyond(source.path, request.sub_offset)
     return request.resolved.length
+
+
+def _is_resolved(request: ForkRequest, source: Stream) -> bool:
+    """Whether it is known that the request names a place between messages of this very source."""
+    if source.kind is not Kind.JSON:
+        return True
+    return request.resolved is not None and request.resolved.source_id == source.stream_id

@@ -145,6 +145,9 @@ class ReadResponses:
             return Response(204, headers)
         headers = self._headers(found, query, now)
         headers.append(_cursor(query, now))
+        if query.position is None:
+            # Its URL names another place each time: no cache may keep it, and no tag is for it.
+            return Response(200, headers, _body_of(found))
         return _with_body(found, request, headers)
 
     def _headers(self, found: Slice, query: Query, now: float) -> HeaderList:
@@ -161,7 +164,7 @@ class ReadResponses:
         """As long as Section 10.1 recommends, but never beyond the stream's own life."""
         stream = found.stream
         life = float(stream.ttl) if stream.ttl is not None else (stream.expires_at or float("inf")) - now
-        if life < 1:
+        if life < 1 or query.position is None:
             return NO_STORE
         # The tail of an open stream, kept for a minute, would hide the next append and the end. Where a stream begins
         # moves: who was refused below that and asks for the beginning must not get yesterday's.

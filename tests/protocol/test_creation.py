@@ -9,6 +9,7 @@ import pytest
 from durable_streams.errors import (
     ContentTypeMismatch,
     ForkBeyondTail,
+    ForkInsideMessage,
     ForkSourceGone,
     ForkSubOffsetBeyond,
     InvalidMessages,
@@ -175,6 +176,22 @@ class TestForking:
         with pytest.raises(ForkBeyondTail) as refusal:
             fork(stream(), 11)
         assert (refusal.value.position, refusal.value.tail) == (11, 10)
+
+    @pytest.mark.parametrize("resolved", [None, ResolvedSubOffset(SOURCE_ID + 1, 0)], ids=["unknown", "another stream"])
+    def test_inside_a_message_is_refused(self, resolved: ResolvedSubOffset | None) -> None:
+        """Section 8, "Fork offset validity": nobody has found that a message begins there."""
+        source = stream(content_type="application/json", data=b"1\x1e22\x1e")
+        with pytest.raises(ForkInsideMessage) as refusal:
+            fork(source, 3, resolved=resolved)
+        assert (refusal.value.path, refusal.value.position) == ("source", 3)
+
+    @pytest.mark.parametrize(("position", "resolved"), [(0, None), (2, ResolvedSubOffset(SOURCE_ID, 0)), (5, None)])
+    def test_between_messages_is_as_good_as_between_bytes(
+        self, position: int, resolved: ResolvedSubOffset | None
+    ) -> None:
+        """Section 4.2: at the beginning and at the tail that is plain without a look."""
+        source = stream(content_type="application/json", data=b"1\x1e22\x1e")
+        assert fork(source, position, resolved=resolved).beginning == position
 
     def test_of_nothing_is_not_found(self) -> None:
         """Section 4.2: the source does not exist."""

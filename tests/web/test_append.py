@@ -112,6 +112,50 @@ def test_an_empty_body_must_close(desk: Desk) -> None:
     assert desk.post("a", Stream_Closed="true").status == 204
 
 
+@pytest.mark.parametrize("value", ["false", "yes", "1", "", "true,true"])
+def test_an_append_closes_only_by_true(desk: Desk, value: str) -> None:
+    """Section 4.1: other values are as good as no header: the append goes on, and an empty one is still refused."""
+    desk.text_stream("a")
+    assert desk.say("a", "data", Stream_Closed=value).closed is False
+    assert desk.post("a", Stream_Closed=value).json["code"] == "EMPTY_APPEND"
+    assert desk.say("a", "more", Stream_Closed="TrUe").closed
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "nonsense", ""])
+def test_a_close_alone_has_no_content_type_to_look_at(desk: Desk, content_type: str) -> None:
+    """Section 5.2: without a body it MUST NOT be a reason for a refusal, whatever a client attaches."""
+    desk.text_stream("a", "data")
+    answer = desk.post("a", Content_Type=content_type, Stream_Closed="true")
+    assert (answer.status, answer.closed) == (204, True)
+    assert answer.offset == "0000000000000000_0000000000000004"
+
+
+def test_the_last_append_and_the_close_are_one_request(desk: Desk) -> None:
+    """Section 5.2: once. Again it is a conflict that tells the end, for its body cannot be appended."""
+    desk.text_stream("a")
+    first = desk.say("a", "end", Stream_Closed="true")
+    again = desk.say("a", "end", Stream_Closed="true")
+    assert (first.status, first.closed, first.offset) == (204, True, "0000000000000000_0000000000000003")
+    assert (again.status, again.closed, again.offset) == (409, True, first.offset)
+    assert (desk.get("a").text, desk.get("a").closed) == ("end", True)
+
+
+@pytest.mark.parametrize("body", ["end", ""])
+def test_a_producer_that_repeats_its_close_is_told_so(desk: Desk, body: str) -> None:
+    """Section 5.2.1: the closing batch again is 204 with Stream-Closed; every other one is 409 with it."""
+    desk.text_stream("a")
+
+    def close(producer: str, seq: str) -> tuple[int, bool]:
+        claim = {"Producer_Id": producer, "Producer_Epoch": "0", "Producer_Seq": seq}
+        answer = desk.say("a", body, Stream_Closed="true", **claim)
+        return answer.status, answer.closed
+
+    assert close("p", "0") == ((200 if body else 204), True)
+    assert close("p", "0") == (204, True)
+    assert close("p", "1") == close("q", "0") == (409, True)
+    assert desk.get("a").text == body
+
+
 def test_producers_are_told_what_the_stream_knows(desk: Desk) -> None:
     """Section 5.2.1: 200 for new data, 204 for a duplicate, 403 and 409 with the numbers."""
     desk.text_stream("a")
