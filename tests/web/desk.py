@@ -199,9 +199,9 @@ class Desk:
         sweep_only = len(timers) <= 1
         return sweep_only and not self.service.notifier.followed() and not len(self.application.streams.feeds)
 
-    def stop(self) -> None:
+    def stop(self) -> Deferred[None]:
         self.service.drain()
-        self.service.stopService()
+        return self.service.stopService()
 
 
 class Waiting:

@@ -194,7 +194,7 @@ def head(method: str, path: str, *fields: str) -> bytes:
 
 
 class WireServer:
-    """A service over memory storage behind a real port."""
+    """A service, over memory storage unless told otherwise, behind a real port."""
 
     def __init__(self, channel: str, storage: Callable[[Clock], IStorage] = MemoryStorage, **settings: Any) -> None:
         self.desk = Desk(storage, **settings)
@@ -207,10 +207,16 @@ class WireServer:
 
     async def connect(self) -> Wire:
         wire = Wire()
-        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self._port.getHost().port)
+        endpoint = TCP4ClientEndpoint(reactor, *self.address)
         await connectProtocol(endpoint, wire)
         self._wires.append(wire)
         return wire
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        address = self._port.getHost()
+        return address.host, address.port
 
     async def ask(self, method: str, path: str, body: bytes = b"", *fields: str) -> WireAnswer:
         """One request on a connection of its own."""
@@ -251,7 +257,7 @@ class WireServer:
         drained.addCallback(outcomes.append)
         await self.pass_time(5, lambda: bool(outcomes))
         assert outcomes, "a connection was left"
-        self.desk.stop()
+        await self.desk.stop()
 
 
 def serve(channel: str, **settings: Any) -> Iterator[WireServer]:

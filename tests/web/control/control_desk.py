@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from durable_streams.subscriptions.memory_store import MemorySubscriptionStore
 from durable_streams.subscriptions.service import SubscriptionService
 from durable_streams.subscriptions.settings import SubscriptionSettings
@@ -28,9 +30,9 @@ class ControlDesk(Desk):
         self.subscriptions.startService()
         self.application = StreamApplication(self.service, HttpSettings(), prefix, self.subscriptions)
 
-    def stop(self) -> None:
+    def stop(self) -> Deferred[None]:
         self.subscriptions.stopService()
-        super().stop()
+        return super().stop()
 
     def control(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """A request to a path below ``__ds/``; the body becomes JSON."""
