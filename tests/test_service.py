@@ -21,6 +21,7 @@ from durable_streams.errors import (
 )
 from durable_streams.protocol.commands import Append, Create, ForkRequest, ResolvedSubOffset
 from durable_streams.protocol.offsets import offset_of
+from durable_streams.protocol.producers import ProducerClaim
 from durable_streams.protocol.results import AppendResult, Slice
 from durable_streams.service import StreamService
 from durable_streams.storage.memory import MemoryStorage
@@ -295,6 +296,20 @@ def test_a_caller_that_leaves_loses_no_append(slow: Slow) -> None:
     assert outcome(waiting).data == b"kept"
 
 
+def test_a_producer_that_left_has_used_its_number(slow: Slow) -> None:
+    """Section 5.2.1: its batch is committed once; that number again is a duplicate, and the next one is the next."""
+    claims = [ProducerClaim("p", 0, number) for number in (0, 0, 1)]
+    left, again, following = (slow.perform_append(Append("s", b"x", producer=claim)) for claim in claims)
+    left.cancel()
+    with pytest.raises(CancelledError):
+        outcome(left)
+    slow.storage.commit()
+    assert outcome(again).duplicate
+    result = outcome(following)
+    assert (result.duplicate, result.tail) == (False, 2)
+    assert outcome(slow.read("s")).data == b"xx"
+
+
 def test_nobody_is_told_before_the_commit(slow: Slow) -> None:
     """Readers see only what is acknowledged."""
     waiting = slow.read_live("s")
@@ -390,6 +405,17 @@ def test_expired_streams_are_swept_and_their_followers_told(service: StreamServi
         outcome(fixed)
     assert not sliding.called
     outcome(service.describe("sliding"))
+
+
+def test_streams_that_expire_share_one_timer(service: StreamService, clock: Clock) -> None:
+    """Idle streams cost none of their own, and all of them go in time."""
+    before = len(clock.getDelayedCalls())
+    for number in range(1000):
+        outcome(service.create(f"s{number}", ttl=10))
+        outcome(service.create(f"t{number}", expires_at=clock.seconds() + 10))
+    assert len(clock.getDelayedCalls()) == before
+    clock.pump([0.5] * 22)
+    assert outcome(service.list_streams()).streams == []
 
 
 def test_a_soft_deleted_stream_ends_its_followers(service: StreamService) -> None:

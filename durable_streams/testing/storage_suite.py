@@ -331,6 +331,33 @@ class StorageSuite(RetentionSuite):
             with pytest.raises(StreamConflict):
                 self.create("f", fork=other)
 
+    def test_a_fork_that_is_refused_or_repeated_is_no_reason_to_keep_its_source(self) -> None:
+        self.create("s", body=b"abcdef")
+        self.create("taken")
+        self.fork("f", "s", 4)
+        self.fork("f", "s", 4)
+        for path, position in (("taken", 4), ("f", 5)):
+            with pytest.raises(StreamConflict):
+                self.fork(path, "s", position)
+        self.delete("f")
+        self.delete("s")
+        with pytest.raises(StreamNotFound):
+            self.describe("s")
+        assert self.create("s").created
+
+    def test_a_fork_leads_its_own_life(self) -> None:
+        """Section 4.2: it can be appended to, closed and deleted without affecting the source."""
+        self.create("s", body=b"abc")
+        self.fork("f", "s")
+        self.append("f", b"own", close=True)
+        assert (self.content("s"), self.describe("s").closed) == (b"abc", False)
+        self.append("s", close=True)
+        self.fork("g", "s")
+        self.append("g", b"own")
+        self.delete("f")
+        self.delete("g")
+        assert (self.content("s"), self.describe("s").closed) == (b"abc", True)
+
     def test_a_source_is_soft_deleted_while_forks_need_it(self) -> None:
         self.create("s", body=b"abc")
         self.fork("f", "s")
@@ -383,7 +410,7 @@ class StorageSuite(RetentionSuite):
             self.describe("s")
         assert self.create("s").created
 
-    @pytest.mark.parametrize("renew", ["append", "close", "read", "tail", "keep"])
+    @pytest.mark.parametrize("renew", ["append", "close", "producer's close", "read", "tail", "keep"])
     def test_an_access_restarts_the_sliding_window(self, renew: str) -> None:
         self.create("s", ttl=100)
         for _ in range(3):
@@ -391,11 +418,12 @@ class StorageSuite(RetentionSuite):
             {
                 "append": lambda: self.append("s", b"x"),
                 "close": lambda: self.append("s", close=True),
+                "producer's close": lambda: self.produce("s", b"", 0, 0, close=True),
                 "read": lambda: self.read("s"),
                 "tail": lambda: self.read("s", None),
                 "keep": lambda: self.storage.keep("s"),
             }[renew]()
-            if renew == "close":
+            if "close" in renew:
                 break
         self.clock.advance(80)
         self.describe("s")
@@ -454,6 +482,16 @@ class StorageSuite(RetentionSuite):
         assert self.outcome(self.storage.list_streams("nothing", "", 3)).streams == []
 
     # --- many
+
+    @pytest.mark.parametrize("length", [256, 4096])
+    def test_a_path_may_be_longer_than_a_file_name(self, length: int) -> None:
+        """Section 12.2: within the limits of the service nothing of a path is cut, so no two become one."""
+        one, other = "s" * length + "/1", "s" * length + "/2"
+        self.create(one, body=b"1")
+        self.create(other, body=b"2")
+        assert (self.content(one), self.content(other)) == (b"1", b"2")
+        found = self.outcome(self.storage.list_streams("s", "", 10)).streams
+        assert [stream.path for stream in found] == [one, other]
 
     def test_thousands_of_streams_stay_apart(self) -> None:
         answers = [self.storage.create(Create(f"s/{number}", body=b"%d" % number)) for number in range(2000)]

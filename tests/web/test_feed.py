@@ -263,6 +263,23 @@ def test_text_that_is_no_utf8_still_arrives(desk: Desk) -> None:
     assert live.data[-1] == b"\xf0\x90\x80\x80!".decode()
 
 
+# --- waiting
+
+
+def test_readers_who_wait_cost_no_reads(slow: Desk) -> None:
+    """A reader in step is woken by a change, never by a clock that looks whether there is one."""
+    slow.json_stream("a", "[1]")
+    live = slow.connect("a?offset=-1&live=sse")
+    poll = slow.waiting("GET", "a?offset=now&live=long-poll")
+    slow.turn()
+    reads_of(slow).hold = True
+    slow.clock.pump([0.1] * 200)
+    assert reads_of(slow).answer_reads() == 0
+    slow.post("a", "2", Content_Type="application/json")
+    settle(slow)
+    assert (live.data, poll.answer.json) == (["[1]", "[2]"], [2])
+
+
 # --- back-pressure
 
 

@@ -9,8 +9,9 @@ from random import Random
 
 import pytest
 
-from durable_streams.errors import StorageFailed
-from durable_streams.protocol.commands import Create, Delete
+from durable_streams.errors import StorageFailed, StreamGone, StreamNotFound
+from durable_streams.protocol.commands import Append, Create, Delete, ForkRequest
+from durable_streams.protocol.producers import ProducerClaim
 from durable_streams.storage.local.directory import DataDirectory
 from durable_streams.storage.local.files import OsFiles
 from tests.storage.local.bench import Bench
@@ -52,6 +53,92 @@ def test_a_batch_whose_sync_failed_is_written_again_before_anything_is_built_on_
     third = _started(tmp_path, second.files)
     assert third.content() == content == b"safe, doubtful, acknowledged"
     third.close()
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_a_torn_batch_is_there_whole_or_not_at_all_and_nothing_is_written_behind_it(tmp_path: Path, fate: int) -> None:
+    """The power fails between write and sync: what comes later is found again, however much of the batch was kept."""
+    bench = _with_stream(tmp_path)
+    bench.files.fuse = 1
+    with pytest.raises(SimulatedCrash):
+        bench.append(b"torn" * 2000)
+    bench.end()
+    bench.files.crash(Random(fate))
+    second = _started(tmp_path, bench.files)
+    content = second.content()
+    assert content in (b"safe", b"safe" + b"torn" * 2000)
+    second.append(b", later")
+    second.end()
+    second.files.crash(Random(fate))
+    third = _started(tmp_path, second.files)
+    assert third.content() == content + b", later"
+    third.close()
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_a_producer_may_repeat_what_a_failed_sync_left_in_doubt(tmp_path: Path, fate: int) -> None:
+    """Section 5.2.1: its number and its bytes are one record, so they are there together or not, and once in the end."""
+    bench = _with_stream(tmp_path)
+    batch = Append("s", b", once", producer=ProducerClaim("p", 0, 0))
+    bench.files.fault["sync"] = OSError("Input/output error")
+    with pytest.raises(StorageFailed):
+        bench.outcome(bench.storage.append(batch))
+    assert bench.content() == b"safe"
+    bench.end()
+    bench.files.fault.clear()
+    bench.files.crash(Random(fate))
+    again = _started(tmp_path, bench.files)
+    before = again.content()
+    assert again.outcome(again.storage.append(batch)).duplicate is (before != b"safe")
+    assert again.content() == b"safe, once"
+    again.close()
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_a_deleted_stream_does_not_come_back_and_its_successor_stays(tmp_path: Path, fate: int) -> None:
+    """Section 5.4: both were acknowledged, so no crash may undo either."""
+    bench = _with_stream(tmp_path)
+    bench.outcome(bench.storage.create(Create("t", body=b"deleted")))
+    for path in ("s", "t"):
+        bench.outcome(bench.storage.delete(Delete(path)))
+    bench.outcome(bench.storage.create(Create("s", body=b"new")))
+    bench.end()
+    bench.files.crash(Random(fate))
+    again = _started(tmp_path, bench.files)
+    assert again.content() == b"new"
+    with pytest.raises(StreamNotFound):
+        again.content("t")
+    again.close()
+
+
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_forks_find_what_they_inherited_after_a_restart(tmp_path: Path, is_folded: bool) -> None:
+    """Section 4.2: from the journal and from the base store; deleted sources too, until their last fork is gone."""
+    bench = Bench(tmp_path, hot_bytes=0)
+    bench.open()
+    for command in (
+        Create("filler"),
+        Create("a", body=b"aaaa"),
+        Create("b", body=b"bb", fork=ForkRequest("a", 3)),
+        Create("c", body=b"c", fork=ForkRequest("b", 4)),
+    ):
+        bench.outcome(bench.storage.create(command))
+    for path in ("a", "b"):
+        bench.outcome(bench.storage.delete(Delete(path)))
+    if is_folded:
+        bench.roll()
+    bench.close()
+    again = Bench(tmp_path, bench.files, hot_bytes=0)
+    again.open()
+    assert again.content("c") == b"aaabc"
+    for path in ("a", "b"):
+        with pytest.raises(StreamGone):
+            again.content(path)
+    again.outcome(again.storage.delete(Delete("c")))
+    for path in ("a", "b", "c"):
+        with pytest.raises(StreamNotFound):
+            again.content(path)
+    again.close()
 
 
 @pytest.mark.parametrize("fate", FATES)

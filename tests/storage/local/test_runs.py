@@ -13,7 +13,7 @@ from durable_streams.errors import StorageFailed
 from durable_streams.protocol.commands import Create
 from durable_streams.storage.local import base
 from durable_streams.storage.local.base import BaseStore, connect, migrate
-from durable_streams.storage.local.runs import LARGEST_RUN, BaseDamaged, Runs
+from durable_streams.storage.local.runs import LARGEST_RUN, BaseDamaged, Run, Runs
 from tests.storage.local.bench import Bench
 
 
@@ -57,6 +57,22 @@ def test_a_read_ends_before_a_gap(runs: Runs) -> None:
     assert len(runs.read(1, 0, 3 * LARGEST_RUN)) == LARGEST_RUN
     assert runs.read(1, LARGEST_RUN, 3 * LARGEST_RUN) == b""
     assert len(runs.read(1, 2 * LARGEST_RUN, 3 * LARGEST_RUN)) == LARGEST_RUN
+
+
+def test_a_read_costs_what_it_gives_however_long_the_stream_is(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of thirty runs, only those are fetched in which the bytes lie."""
+    for number in range(30):
+        runs.add(1, number * LARGEST_RUN, bytes([number]) * LARGEST_RUN)
+    fetched: list[int] = []
+    checked = Runs._checked
+
+    def counted(self: Runs, stream_id: int, run: Run) -> bytes:
+        fetched.append(run.start)
+        return checked(self, stream_id, run)
+
+    monkeypatch.setattr(Runs, "_checked", counted)
+    assert runs.read(1, 20 * LARGEST_RUN + 5, 20 * LARGEST_RUN + 105) == bytes([20]) * 100
+    assert fetched == [20 * LARGEST_RUN]
 
 
 @pytest.mark.parametrize(
