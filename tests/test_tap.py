@@ -23,7 +23,7 @@ from twisted.python.usage import UsageError
 from durable_streams.protocol.retention import Retention
 from durable_streams.service import StreamService
 from durable_streams.storage.memory import MemoryStorage
-from durable_streams.tap import Options, retention_from, settings_from
+from durable_streams.tap import DEFAULT_LISTEN, Options, retention_from, settings_from
 from tests.certificate import make_certificate
 from tests.client.outcomes import result_of
 from tests.running_service import ROOT, running_service
@@ -95,6 +95,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     options = Options()
     options.parseOptions([])
     settings = settings_from(options)
+    assert DEFAULT_LISTEN == "tcp:4437:interface=127.0.0.1"
     assert (options["storage"], options["data-dir"]) == ("local", "durable-streams-data")
     assert [scheme for scheme, _ in options["endpoints"]] == ["http"]
     assert (settings.long_poll_timeout, settings.sse_max_age, settings.cors_origins) == (30, 60, ("*",))

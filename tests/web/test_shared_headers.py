@@ -31,6 +31,7 @@ def test_every_response_is_safe_to_show_and_to_share(desk: Desk, method: str, pa
     headers = dict(getattr(answer, "result", answer).shared.fields)  # type: ignore[union-attr]  # a Response in the end
     assert getattr(answer, "result", answer).status == status  # type: ignore[union-attr]  # likewise
     assert headers[b"X-Content-Type-Options"] == b"nosniff"
+    assert headers[b"Content-Security-Policy"] == b"sandbox"
     assert headers[b"Cross-Origin-Resource-Policy"] == b"cross-origin"
     assert headers[b"Access-Control-Allow-Origin"] == b"*"
     assert headers[b"Access-Control-Expose-Headers"] == b"*"
