@@ -77,7 +77,7 @@ def test_a_torn_batch_is_there_whole_or_not_at_all_and_nothing_is_written_behind
 
 @pytest.mark.parametrize("power_fails", [False, True])
 def test_a_producer_may_repeat_what_a_failed_sync_left_in_doubt(tmp_path: Path, power_fails: bool) -> None:
-    """Section 5.2.1: its number and its bytes are one record: a restart finds both or none, and in the end one batch."""
+    """Section 5.2.1: number and bytes are one record: a restart finds both or none, and in the end the batch once."""
     bench = _with_stream(tmp_path)
     batch = Append("s", b", once", producer=ProducerClaim("p", 0, 0))
     bench.files.fault["sync"] = OSError("Input/output error")
