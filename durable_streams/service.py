@@ -211,10 +211,12 @@ class StreamService(Service):
         if is_settled(done):
             self._announce(cast(_T, done.result), command)
             return done
-        done.addCallback(self._announce, command)
         answer: Deferred[_T] = Deferred()
-        done.addCallbacks(answer.callback, answer.errback)
+        done.addCallbacks(self._tell, answer.errback, callbackArgs=(command, answer))
         return answer
+
+    def _tell(self, result: _T, command: Command, answer: Deferred[_T]) -> None:
+        answer.callback(self._announce(result, command))
 
     def _announce(self, result: _T, command: Command) -> _T:
         self._count(result, command)

@@ -72,8 +72,9 @@ class StreamHandlers:
             return self._with_shared_headers(self._refusal_of(Failure()), request)
         if isinstance(answer, Response):
             return self._with_shared_headers(answer, request)
-        answer.addErrback(self._refusal)
-        return answer.addCallback(self._with_shared_headers, request)
+        return answer.addCallbacks(
+            self._with_shared_headers, self._refused, callbackArgs=(request,), errbackArgs=(request,)
+        )
 
     def _with_shared_headers(self, response: Response, request: Request) -> Response:
         response.shared = self.shared_headers.answer_to(request)
@@ -110,8 +111,10 @@ class StreamHandlers:
             decode_body(request, self.settings.limits.body_bytes)
         return method(request, target)
 
-    def _refusal(self, failure: Failure) -> Response | Failure:
-        return failure if failure.check(CancelledError) else self._refusal_of(failure)
+    def _refused(self, failure: Failure, request: Request) -> Response | Failure:
+        if failure.check(CancelledError):
+            return failure
+        return self._with_shared_headers(self._refusal_of(failure), request)
 
     def _refusal_of(self, failure: Failure) -> Response:
         error = failure.value
