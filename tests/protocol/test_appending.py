@@ -200,9 +200,10 @@ class TestAProducer:
 
 
 class TestClosing:
-    def test_without_a_body_appends_nothing(self) -> None:
-        """Section 5.3: the tail is unchanged."""
-        stream = new_stream(data=b"12345")
+    @pytest.mark.parametrize("content_type", ["text/plain", "application/json", "application/octet-stream"])
+    def test_without_a_body_appends_nothing(self, content_type: str) -> None:
+        """Section 5.3: the tail is unchanged, and no body is no bad JSON."""
+        stream = new_stream(content_type, b"12345")
         event = perform(stream, append(close=True))
         assert event is not None
         assert (event.start, event.data, event.closed) == (5, b"", True)
