@@ -54,13 +54,13 @@ def fork(source: Stream, position: int | None = None, sub_offset: int = 0, **giv
     return Stream(decide_create(fork_command(position, sub_offset, **given), source, NEW_ID, AT))
 
 
-def conflict(existing: Stream, command: Create, source: Stream | None = None) -> tuple[str, ...]:
-    """In which fields the command differs from the stream that is there; none when it is confirmed."""
+def conflict(existing: Stream, command: Create, source: Stream | None = None) -> tuple[str, ...] | None:
+    """In which fields the command differs from the stream that is there; None when it is confirmed."""
     try:
         confirm_existing(existing, source, command)
     except StreamConflict as refusal:
         return refusal.differing
-    return ()
+    return None
 
 
 class TestCreating:
@@ -109,7 +109,7 @@ class TestCreatingAgain:
     )
     def test_the_same_is_confirmed(self, first: dict[str, Any], again: dict[str, Any]) -> None:
         """Section 5.1: content type, expiry and closure decide; the body does not."""
-        assert conflict(create(**first), Create("path", **again)) == ()
+        assert conflict(create(**first), Create("path", **again)) is None
 
     @pytest.mark.parametrize(
         ("first", "again", "field"),
@@ -145,7 +145,7 @@ class TestCreatingAgain:
         existing = create()
         perform(existing, Append("path", close=True))
         assert conflict(existing, Create("path")) == ("Stream-Closed",)
-        assert conflict(existing, Create("path", closed=True)) == ()
+        assert conflict(existing, Create("path", closed=True)) is None
 
     def test_the_path_of_a_soft_deleted_stream_is_blocked(self) -> None:
         """Section 4.2, "Soft-delete": re-creation is a conflict, even of the very same stream."""
@@ -283,28 +283,36 @@ class TestForkingAgain:
         """Section 4.2, "Idempotent fork creation": source, offset and sub-offset match."""
         source = stream()
         existing = fork(source, position, sub_offset)
-        assert conflict(existing, fork_command(position, sub_offset), source) == ()
+        assert conflict(existing, fork_command(position, sub_offset), source) is None
 
     def test_the_same_is_confirmed_although_the_source_has_grown_or_gone(self) -> None:
         """Section 4.2: an omitted offset meant the tail of that time."""
         source = stream()
         existing = fork(source)
         perform(source, Append("source", b"more"))
-        assert conflict(existing, fork_command(), source) == ()
-        assert conflict(existing, fork_command(), None) == ()
+        assert conflict(existing, fork_command(), source) is None
+        assert conflict(existing, fork_command(), None) is None
 
     def test_an_omitted_offset_matches_the_tail_while_it_is_there(self) -> None:
         """Section 4.2: omitted means the current tail, so it names the same fork until the source grows."""
         source = stream()
         existing = fork(source, 10)
-        assert conflict(existing, fork_command(), source) == ()
+        assert conflict(existing, fork_command(), source) is None
         perform(source, Append("source", b"more"))
         assert conflict(existing, fork_command(), source) == ("Stream-Forked-From",)
+
+    def test_an_offset_matches_a_fork_that_was_made_without_one(self) -> None:
+        """Section 4.2: the tail of that time and its offset are one place."""
+        source = stream()
+        existing = fork(source)
+        perform(source, Append("source", b"more"))
+        assert conflict(existing, fork_command(10), source) is None
+        assert conflict(existing, fork_command(9), source) == ("Stream-Forked-From",)
 
     def test_type_and_expiry_may_be_left_to_the_fork(self) -> None:
         """Section 4.2: both are inherited when they are omitted."""
         source = stream(ttl=60)
-        assert conflict(fork(source, 4), fork_command(4), source) == ()
+        assert conflict(fork(source, 4), fork_command(4), source) is None
 
     @pytest.mark.parametrize(
         "command",
