@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from durable_streams.errors import StorageFailed
 from durable_streams.protocol.content_types import kind_of
@@ -19,6 +21,8 @@ from durable_streams.protocol.stream import Stream
 from durable_streams.storage.local.boundary_rows import read_boundaries, write_boundaries
 from durable_streams.storage.local.runs import BaseDamaged, Runs
 from durable_streams.storage.trim_queue import overdue_at
+
+_log = Logger()
 
 FILE_NAME = "base.sqlite"
 GARBAGE_STEP = 256
@@ -68,6 +72,13 @@ def migrate(connection: sqlite3.Connection) -> None:
     for number, script in scripts:
         if number > version:
             connection.executescript(f"begin;\n{script.read_text()}\npragma user_version = {number};\ncommit;")
+
+
+def unreadable(failure: Failure) -> Failure:
+    """Log that the base store could not be read, and tell it as ``StorageFailed``."""
+    reason = f"the base store cannot be read: {failure.getErrorMessage()}"
+    _log.error("{reason}", reason=reason)
+    return Failure(StorageFailed(reason))
 
 
 class Deadline(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from durable_streams.errors import StorageFailed
 from durable_streams.protocol.events import Appended, Event, StreamCreated
@@ -163,6 +163,18 @@ class Residents:
             raise StorageFailed(f"journal segment {segment} {found}")
 
     # --- going
+
+    def pin(self, paths: Iterable[str]) -> Callable[[], None]:
+        """Keep in memory what is there at the paths, until the answer is called."""
+        pinned = [hot for path in paths if (hot := self.find(path)) is not None]
+        for hot in pinned:
+            hot.pending += 1
+
+        def release() -> None:
+            for hot in pinned:
+                hot.pending -= 1
+
+        return release
 
     def used(self, hot: HotStream) -> None:
         """A stream was read: others go before it."""

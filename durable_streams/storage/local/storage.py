@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from functools import partial
-from heapq import merge
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +15,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from durable_streams.errors import (
-    OffsetTrimmed,
     StorageFailed,
     StorageUnavailable,
     StreamError,
@@ -32,31 +30,30 @@ from durable_streams.protocol.events import Event, StreamAccessed, StreamCreated
 from durable_streams.protocol.reading import start_of
 from durable_streams.protocol.results import AppendResult, CreateResult, Page, Slice, StreamDescription
 from durable_streams.protocol.stream import Stream
-from durable_streams.storage.expiry_queue import ExpiryQueue
-from durable_streams.storage.local.base import BEFORE_ALL, BaseStore, Deadline, connect, migrate
+from durable_streams.storage.local.arrivals import Arrivals
+from durable_streams.storage.local.base import BaseStore, connect, migrate
 from durable_streams.storage.local.checkpointer import JOURNAL
+from durable_streams.storage.local.cold_bytes import ColdBytes
 from durable_streams.storage.local.committer import Committer
 from durable_streams.storage.local.directory import DataDirectory
 from durable_streams.storage.local.entries import AppendEntry, Barrier, EventEntry
 from durable_streams.storage.local.files import Files, OsFiles
-from durable_streams.storage.local.folding import load_touched
 from durable_streams.storage.local.hot_stream import HotStream
-from durable_streams.storage.local.journal import Journal, Recovered, replay, segment_name, segment_numbers
+from durable_streams.storage.local.journal import Journal, segment_name
+from durable_streams.storage.local.listing import Listing
+from durable_streams.storage.local.recovery import recover
 from durable_streams.storage.local.residents import Residents, access_staleness
 from durable_streams.storage.local.runs import BaseDamaged
 from durable_streams.storage.local.segment import encode_event
 from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.space import Space
+from durable_streams.storage.local.sweeper import Sweeper
 from durable_streams.storage.local.workers import Folder, Workers
 from durable_streams.storage.stream_ids import StreamIds
-from durable_streams.storage.trim_queue import TrimQueue, overdue_at
 
 _log = Logger()
 _T = TypeVar("_T")
 
-COLD_SWEEP = 5.0
-_COLD_SWEEP_STREAMS = 500
-_FIRST = (0.0, 0)
 _SLOWEST = 0.1
 
 
@@ -85,16 +82,9 @@ class LocalStorage:
         self._settings = settings or LocalSettings()
         self._make_files = files
         self._residents = Residents(self._settings.hot_bytes)
-        self._expiry = ExpiryQueue()
-        self._trims = TrimQueue()
+        self._sweeper = Sweeper(self, self._residents)
         self._expired: list[str] = []
         self._unsettled: dict[str, int] = {}
-        self._loads: dict[str, list[Callable[[Failure | None], None]]] = {}
-        self._to_load: list[str] = []
-        self._next_cold_sweep = 0.0
-        self._swept_up_to = _FIRST
-        self._swept = BEFORE_ALL
-        self._base_is_empty = True
         self._refusing = False
         self._closing = False
 
@@ -121,7 +111,16 @@ class LocalStorage:
         self._base = BaseStore(connect(path))
         migrate(self._base.connection)
         self._files = self._make_files(path / JOURNAL)
-        recovered = self._recovered()
+        recovery = recover(self._base, self._files, self._residents)
+        recovered = recovery.journal
+        for hot in self._residents.hot.values():
+            self._sweeper.watch(hot.stream)
+        self._ids = StreamIds(recovery.last_stream_id)
+        self._arrivals = Arrivals(
+            self._residents, self._base, self._workers.read, self._sweeper.watch, recovery.base_is_empty
+        )
+        self._cold = ColdBytes(self._base.runs, self._workers.read, self.describe)
+        self._listing = Listing(self._base, self._residents.catalog.by_path, self._workers.read, self.describe)
         self._journal = Journal(self._files, recovered.newest, self._settings.segment_bytes)
         self._committer = Committer(
             self._journal,
@@ -138,48 +137,6 @@ class LocalStorage:
             self._folder.fold(number)
         self._space.prepare()
         return f"{path}: {recovered.events} events recovered from {recovered.segments} journal segments"
-
-    def _recovered(self) -> Recovered:
-        """Bring into memory what only the journal has.
-
-        All is read from one snapshot of the base store: the checkpointer of a service that was killed may still be at
-        work, and nothing may be taken from the base store and from the journal too.
-        """
-        base, residents = self._base, self._residents
-        base.connection.execute("begin")
-        try:
-            residents.folded = base.folded_segment()
-            self._remove_segments(residents.folded)
-            recovered = replay(self._files, residents.folded, self._replay)
-            self._ids = StreamIds(max(base.last_stream_id(), recovered.last_stream_id))
-            self._base_is_empty = base.is_empty()
-        finally:
-            base.connection.execute("rollback")
-        for hot in residents.hot.values():
-            self._allow_for_lost_accesses(hot.stream)
-            self._expiry.add(hot.stream)
-            self._trims.add(hot.stream)
-        return recovered
-
-    @staticmethod
-    def _allow_for_lost_accesses(stream: Stream) -> None:
-        """Accesses since the last one on disk may be forgotten; nothing may expire early for that."""
-        if stream.ttl is not None:
-            stream.accessed_at += access_staleness(stream.ttl)
-
-    def _remove_segments(self, folded: int) -> None:
-        for number in segment_numbers(self._files):
-            if number <= folded:
-                self._files.remove(segment_name(number))
-
-    def _replay(self, segment: int, events: Any) -> None:
-        residents = self._residents
-        known = set(residents.hot)
-        load_touched(self._base, residents.catalog, events)
-        loaded = [stream for stream_id, stream in residents.catalog.by_id.items() if stream_id not in known]
-        residents.load(loaded)
-        residents.link_sources(loaded)
-        residents.replay(segment, events)
 
     def close(self) -> Deferred[None]:
         if self._closing or not hasattr(self, "_folder"):
@@ -253,7 +210,7 @@ class LocalStorage:
         self._refusing = behind or self._closing or self._committer.failure is not None
 
     def _segment_folded(self, segment: int) -> None:
-        self._base_is_empty = False
+        self._arrivals.base_is_empty = False
         self._residents.segment_folded(segment)
         self._look_at_load()
         try:
@@ -287,8 +244,7 @@ class LocalStorage:
 
     def _created(self, event: StreamCreated) -> CreateResult:
         stream = Stream(event)
-        self._expiry.add(stream)
-        self._trims.add(stream)
+        self._sweeper.watch(stream)
         return CreateResult(HotStream(stream, stream.tail).describe(event.at), True)
 
     def append(self, command: Append) -> Deferred[AppendResult]:
@@ -331,7 +287,7 @@ class LocalStorage:
     def _on_trim(self, earliest: int, hot: HotStream, segment: int) -> None:
         """An event that may have dropped something is durable: the stream begins at ``earliest`` from now on."""
         self._residents.begins_at(hot, earliest)
-        self._trims.add(hot.stream)
+        self._sweeper.watch_age(hot.stream)
         self._on_commit(hot, segment)
 
     def delete(self, command: Delete) -> Deferred[None]:
@@ -387,83 +343,7 @@ class LocalStorage:
 
     def _admitted(self, paths: tuple[str, ...], length: int, go: Callable[[], Deferred[_T]]) -> Deferred[_T]:
         """Call ``go`` when memory knows what is at the paths and the journal has room for ``length`` bytes."""
-        return self._when_resident(paths, lambda: self._with_room(paths, length, go))
-
-    def _when_resident(self, paths: tuple[str, ...], go: Callable[[], Deferred[_T]]) -> Deferred[_T]:
-        """Call ``go`` when memory knows what is at the paths, in the order of the calls for each path."""
-        missing = [path for path in dict.fromkeys(paths) if not self._knows(path)]
-        if not missing:
-            return go()
-        done: Deferred[_T] = Deferred()
-        release = self._pin(paths)
-
-        def resume(failure: Failure | None) -> None:
-            release()
-            if failure is None:
-                self._when_resident(paths, go).chainDeferred(done)
-            else:
-                done.errback(failure)
-
-        for path in missing:
-            if path not in self._loads:
-                self._loads[path] = []
-                self._to_load.append(path)
-        self._loads[missing[-1]].append(resume)
-        self._load()
-        return done
-
-    def _pin(self, paths: tuple[str, ...]) -> Callable[[], None]:
-        """Keep in memory what is there at the paths, until the answer is called."""
-        pinned = [hot for path in paths if (hot := self._residents.find(path)) is not None]
-        for hot in pinned:
-            hot.pending += 1
-
-        def release() -> None:
-            for hot in pinned:
-                hot.pending -= 1
-
-        return release
-
-    def _knows(self, path: str) -> bool:
-        return (self._base_is_empty or self._residents.knows(path)) and path not in self._loads
-
-    def _load(self) -> None:
-        """Have the reader thread look up all that is asked for, while it is busy gathering what comes meanwhile."""
-        if self._residents.loading or not self._to_load:
-            return
-        self._residents.loading = True
-        paths, self._to_load = self._to_load, []
-        found = self._workers.read(lambda: [self._base.with_sources(path) for path in paths])
-        found.addCallbacks(self._loaded, self._cannot_load, callbackArgs=(paths,), errbackArgs=(paths,))
-
-    def _loaded(self, chains: list[list[Stream]], paths: list[str]) -> None:
-        residents = self._residents
-        for path, chain in zip(paths, chains, strict=True):
-            new = [stream for stream in chain if stream.stream_id not in residents.hot]
-            residents.load(reversed(new))
-            residents.link_sources(new)
-            for stream in new:
-                self._expiry.add(stream)
-                self._trims.add(stream)
-            if not chain:
-                residents.absent[path] = residents.folded
-        self._resume(paths, None)
-        for path, chain in zip(paths, chains, strict=True):
-            if not chain and residents.absent.get(path) == residents.folded:
-                del residents.absent[path]
-        residents.trim()
-
-    def _cannot_load(self, failure: Failure, paths: list[str]) -> None:
-        _log.error("the base store cannot be read: {reason}", reason=failure.getErrorMessage())
-        reason = StorageFailed(f"the base store cannot be read: {failure.getErrorMessage()}")
-        self._resume(paths, Failure(reason))
-
-    def _resume(self, paths: list[str], failure: Failure | None) -> None:
-        self._residents.loading = False
-        waiting = [resume for path in paths for resume in self._loads.pop(path)]
-        for resume in waiting:
-            resume(failure)
-        self._load()
+        return self._arrivals.when_resident(paths, lambda: self._with_room(paths, length, go))
 
     def _with_room(self, paths: tuple[str, ...], length: int, go: Callable[[], Deferred[_T]]) -> Deferred[_T]:
         """Call ``go`` when the journal has room for what it may write, in the order of the calls."""
@@ -474,11 +354,11 @@ class LocalStorage:
         if self._space.admits(length):
             return go()
         done: Deferred[_T] = Deferred()
-        release = self._pin(paths)
+        release = self._residents.pin(paths)
 
         def pass_on() -> None:
             release()
-            known = all(map(self._knows, paths))
+            known = all(map(self._arrivals.knows, paths))
             (go() if known else self._admitted(paths, length, go)).chainDeferred(done)
 
         def refuse(reason: Failure) -> None:
@@ -537,7 +417,7 @@ class LocalStorage:
             except StreamError as refusal:
                 return fail(refusal)
 
-        return self._when_resident((path,), try_now)
+        return self._arrivals.when_resident((path,), try_now)
 
     def _read(self, hot: HotStream, position: int | None, limit: int) -> Deferred[Slice]:
         seen = hot.describe(self._clock.seconds())
@@ -552,56 +432,10 @@ class LocalStorage:
         log = self._residents.hot[stream.stream_id].log
         if start >= log.start or start == stop:
             return succeed(Slice(seen, start, log.read(start, stop)))
-        stream_id, stop = stream.stream_id, min(stop, log.start)
-        if data := self._base.runs.kept(stream_id, start, stop):
-            return succeed(Slice(seen, start, data))
-        found = self._workers.read(lambda: self._base.runs.read(stream_id, start, stop))
-        return found.addCallback(lambda data: self._cold_slice(seen, start, data)).addErrback(self._cannot_read)
-
-    def _cold_slice(self, seen: StreamDescription, start: int, data: bytes) -> Slice | Deferred[Slice]:
-        """What was read; nothing was there if it has been removed meanwhile, or the base store is damaged."""
-        if data:
-            return Slice(seen, start, data)
-        return self.describe(seen.path).addCallback(self._missing, seen, start)
-
-    @staticmethod
-    def _missing(now: StreamDescription, seen: StreamDescription, start: int) -> Slice:
-        """There are no bytes where there were some when the read began."""
-        if now.stream_id != seen.stream_id:
-            raise StreamNotFound(seen.path)
-        if now.earliest > start:
-            raise OffsetTrimmed(seen.path, start, now.earliest)
-        raise BaseDamaged(f"{seen.path}: its bytes from position {start} on are missing")
-
-    def _cannot_read(self, failure: Failure) -> Failure:
-        if failure.check(StreamError):
-            return failure
-        _log.error("the base store cannot be read: {reason}", reason=failure.getErrorMessage())
-        return Failure(StorageFailed(f"the base store cannot be read: {failure.getErrorMessage()}"))
+        return self._cold.read(seen, stream.stream_id, start, min(stop, log.start))
 
     def list_streams(self, prefix: str, after: str, limit: int) -> Deferred[Page]:
-        return Deferred.fromCoroutine(self._list(prefix, after, limit))
-
-    async def _list(self, prefix: str, after: str, limit: int) -> Page:
-        """Walk the paths of the base store and those in memory side by side, and look at each."""
-        found: list[StreamDescription] = []
-        while True:
-            start, wanted = after, limit + 1 - len(found)
-            cold = await self._workers.read(partial(self._base.paths, prefix, start, wanted))
-            last = cold[-1] if len(cold) == wanted else None
-            hot = [p for p in self._residents.catalog.by_path if p > start and p.startswith(prefix)]
-            for path in merge(cold, sorted(path for path in hot if last is None or path <= last)):
-                if found and found[-1].path == path:
-                    continue
-                try:
-                    found.append(await self.describe(path))
-                except StreamError:
-                    continue
-                if len(found) > limit:
-                    return Page(found[:limit], True)
-            if last is None:
-                return Page(found, False)
-            after = last
+        return Deferred.fromCoroutine(self._listing.page(prefix, after, limit))
 
     # --- time
 
@@ -620,11 +454,12 @@ class LocalStorage:
             return None
         stream = hot.stream
         if not stream.soft_deleted and stream.has_expired(self._clock.seconds()):
-            self._remove_expired(stream)
+            self.remove_expired(stream)
             return self._residents.find(path)
         return hot
 
-    def _remove_expired(self, stream: Stream) -> None:
+    def remove_expired(self, stream: Stream) -> None:
+        """As ``sweeper.Streams`` has it."""
         if self._refuses_internal():
             raise StreamNotFound(stream.path)
         self._expired.append(stream.path)
@@ -649,22 +484,14 @@ class LocalStorage:
 
     def expire(self) -> Deferred[list[str]]:
         now = self._clock.seconds()
-        for stream in self._expiry.expired(now, self._residents.catalog.by_id):
-            try:
-                self._remove_expired(stream)
-            except StreamNotFound:
-                self._expiry.add(stream)
-        for stream in self._trims.overdue(now, self._residents.catalog.by_id):
-            self._trim(stream, now)
-        if now < self._next_cold_sweep or self._base_is_empty:
-            return succeed(self._take_expired())
-        cold = self._workers.read(lambda: self._due_in_base(now))
-        return cold.addCallback(self._sweep_cold, now).addErrback(self._cannot_read)
+        self._sweeper.sweep(now)
+        swept = self._sweeper.sweep_cold(now, self._arrivals, self._base, self._workers.read)
+        return swept.addCallback(lambda _: self._take_expired())
 
-    def _trim(self, stream: Stream, now: float) -> None:
-        """Drop what is too old, so that its room can be given back."""
+    def trim(self, stream: Stream, now: float) -> None:
+        """As ``sweeper.Streams`` has it."""
         if self._refuses_internal():
-            self._trims.add(stream)
+            self._sweeper.watch_age(stream)
             return
         hot = self._residents.hot[stream.stream_id]
         hot.earliest = hot.earliest_at(now)
@@ -676,36 +503,6 @@ class LocalStorage:
         done.addErrback(lambda _: None)
         self._committer.submit(encode_event(event), EventEntry(partial(self._on_trim, earliest, hot), done))
 
-    def _due_in_base(self, now: float) -> tuple[list[Deadline], list[str]]:
-        """Some streams that have expired, and paths of some that hold what is too old."""
-        overdue = self._base.overdue_paths(now, self._swept_up_to, _COLD_SWEEP_STREAMS)
-        self._swept_up_to = overdue[-1][1:] if len(overdue) == _COLD_SWEEP_STREAMS else _FIRST
-        expired = self._base.expired(now, self._swept, _COLD_SWEEP_STREAMS)
-        return expired, [path for path, _, _ in overdue]
-
-    def _sweep_cold(self, due: tuple[list[Deadline], list[str]], now: float) -> list[str]:
-        """Look at some; those that have gone or live on stay in the base store until they are folded: go on behind."""
-        expired, overdue = due
-        if len(expired) == _COLD_SWEEP_STREAMS:
-            self._swept = expired[-1]
-        else:
-            self._swept = BEFORE_ALL
-            self._next_cold_sweep = now + COLD_SWEEP
-        for _, _, path in expired:
-            if not self._residents.knows(path):
-                self.describe(path).addErrback(lambda failure: failure.trap(StreamError) and None)
-        for path in overdue:
-            if not self._residents.knows(path):
-                self._when_resident((path,), partial(self._trim_overdue, path)).addErrback(lambda _: None)
-        return self._take_expired()
-
-    def _trim_overdue(self, path: str) -> Deferred[None]:
-        hot, now = self._residents.find(path), self._clock.seconds()
-        due = None if hot is None or hot.stream.soft_deleted else overdue_at(hot.stream)
-        if hot is not None and due is not None and due <= now:
-            self._trim(hot.stream, now)
-        return succeed(None)
-
     def _take_expired(self) -> list[str]:
         removed, self._expired = self._expired, []
         return removed
@@ -713,8 +510,8 @@ class LocalStorage:
     def keep(self, path: str) -> None:
         if self._closing:
             return
-        if not self._knows(path):
-            self._when_resident((path,), lambda: succeed(None)).addErrback(lambda _: None)
+        if not self._arrivals.knows(path):
+            self._arrivals.when_resident((path,), lambda: succeed(None)).addErrback(lambda _: None)
             return
         hot = self._residents.find(path)
         if hot is not None and not hot.stream.soft_deleted:
