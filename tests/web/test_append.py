@@ -54,11 +54,11 @@ def test_refusals_come_in_the_documented_order(desk: Desk) -> None:
             "Producer-Seq",
         ),
         (
-            {"Content_Type": "text/plain", "Producer_Id": "p" * 300, "Producer_Epoch": "0", "Producer_Seq": "0"},
+            {"Content_Type": "text/plain", "Producer_Id": "p" * 257, "Producer_Epoch": "0", "Producer_Seq": "0"},
             "Producer-Id",
         ),
         ({"Content_Type": "text/plain", "Stream_Seq": ""}, "Stream-Seq"),
-        ({"Content_Type": "text/plain", "Stream_Seq": "s" * 300}, "Stream-Seq"),
+        ({"Content_Type": "text/plain", "Stream_Seq": "s" * 257}, "Stream-Seq"),
     ],
 )
 def test_a_bad_field_is_named_and_nothing_is_appended(desk: Desk, headers: dict[str, str], field: str) -> None:
@@ -67,6 +67,16 @@ def test_a_bad_field_is_named_and_nothing_is_appended(desk: Desk, headers: dict[
     answer = desk.post("a", "x", **headers)
     assert (answer.status, answer.json["field"]) == (400, field)
     assert desk.get("a").body == b""
+
+
+def test_names_and_sequences_may_be_as_long_as_documented(desk: Desk) -> None:
+    """Sections 5.2 and 5.2.1: 256 bytes, any bytes, in their byte order."""
+    desk.text_stream("a")
+    claim = {"Producer_Id": "p" * 256, "Producer_Epoch": "9007199254740991", "Producer_Seq": "0"}
+    assert desk.say("a", "1", Stream_Seq="s" * 256, **claim).status == 200
+    assert desk.say("a", "2", Stream_Seq="s" * 255 + "\xff").status == 204
+    assert desk.say("a", "3", Stream_Seq="s" * 255 + "\xfe").json["code"] == "STREAM_SEQ_REGRESSION"
+    assert desk.get("a").text == "12"
 
 
 BAD_JSON = [

@@ -107,6 +107,14 @@ def test_an_offset_inside_a_message_is_refused(desk: Desk) -> None:
     assert desk.get("a?offset=0000000000000000_0000000000000006").json == [2]
 
 
+@pytest.mark.parametrize("query", ["offset=%2D1", "%6Fffset=-1", "offset=%30{}_%30{}", "offset=-1&live=long%2Dpoll"])
+def test_what_is_url_encoded_is_decoded(desk: Desk, query: str) -> None:
+    """Section 8: clients MUST encode offsets, and may encode more than is needed."""
+    desk.text_stream("a", "data")
+    answer = desk.get("a?" + query.format("0" * 15, "0" * 15))
+    assert (answer.status, answer.text) == (200, "data")
+
+
 def test_offset_now_has_no_data_and_is_not_cached(desk: Desk) -> None:
     """Section 8: 200 with an empty body of the stream's kind, no ETag."""
     desk.json_stream("a", "[1]")
