@@ -125,9 +125,13 @@ class Desk:
     """One service over memory storage, and its handlers."""
 
     def __init__(
-        self, storage: Callable[[Clock], IStorage] = MemoryStorage, max_read_bytes: int = 1 << 20, **settings: Any
+        self,
+        storage: Callable[[Clock], IStorage] = MemoryStorage,
+        max_read_bytes: int = 1 << 20,
+        clock: Clock | None = None,
+        **settings: Any,
     ) -> None:
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.clock.advance(NOW)
         self.storage = storage(self.clock)
         self.service = StreamService(self.storage, clock=self.clock, max_read_bytes=max_read_bytes)
