@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import pytest_twisted
 from twisted.internet.interfaces import IReactorProcess
 from twisted.internet.protocol import ProcessProtocol
@@ -17,6 +19,7 @@ from twisted.internet.testing import StringTransport
 from durable_streams.protocol.commands import Append, Create
 from durable_streams.storage.local import LocalSettings, LocalStorage, RealWorkers
 from durable_streams.storage.local.checkpoints import CheckpointProcess
+from durable_streams.storage.local.verification import faults
 
 SEGMENT = 400_000
 
@@ -33,6 +36,14 @@ async def _until(condition: Callable[[], bool]) -> None:
             return
         await deferLater(_reactor(), 0.02, lambda: None)
     raise AssertionError("it does not happen")
+
+
+@pytest.fixture
+def largest_file() -> Iterator[Callable[[int], None]]:
+    """Limits the size of files that this process and those it starts from now on may write, in bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _checkpointer(parent: int) -> int | None:
@@ -82,6 +93,32 @@ async def test_a_killed_checkpointer_comes_back_and_goes_on(tmp_path: Path) -> N
         content += (await storage.read("s", len(content), 1 << 20)).data
     assert content == written
     await storage.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_base_store_that_cannot_grow_loses_nothing(tmp_path: Path, largest_file: Callable[[int], None]) -> None:
+    """As on a full disk: health tells, what is not folded stays in the journal and is read, and then it is folded."""
+    reactor = _reactor()
+    settings = LocalSettings(segment_bytes=SEGMENT, hot_bytes=0)
+    storage = LocalStorage(tmp_path / "data", reactor, RealWorkers(reactor), settings)
+    await storage.open()
+    await storage.create(Create("s"))
+    journal = tmp_path / "data" / "journal"
+    largest_file(2 * SEGMENT)
+    for number in range(100):
+        await storage.append(Append("s", bytes([number]) * 20_000))
+    await _until(lambda: storage.failure() is not None)
+    assert "checkpointer" in str(storage.failure())
+    assert len(list(journal.glob("*.journal"))) > 2
+    await storage.append(Append("s", b"still accepted"))
+    largest_file(10**9)
+    await _until(lambda: storage.failure() is None and len(list(journal.glob("*.journal"))) == 1)
+    content = b""
+    while not content.endswith(b"still accepted"):
+        content += (await storage.read("s", len(content), 1 << 20)).data
+    assert content == b"".join(bytes([number]) * 20_000 for number in range(100)) + b"still accepted"
+    await storage.close()
+    assert list(faults(tmp_path / "data")) == []
 
 
 @pytest_twisted.ensureDeferred
