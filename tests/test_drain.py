@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import ssl
 import threading
 from collections import Counter
-from contextlib import suppress
-from http.client import HTTPConnection, HTTPResponse
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,15 +18,22 @@ from urllib.parse import urlsplit
 import pytest
 
 from durable_streams.web.channels import CHANNELS
+from tests.certificate import make_certificate
 from tests.running_service import RunningService, running_service
 from tests.web.desk import events_in
 from tests.web.wire import head
 
+TRUSTING = ssl._create_unverified_context()
 PATIENCE = 20
+SOON = 5
+"""Seconds; well below those for which the service waits for its clients."""
 STOPPED = -signal.SIGTERM
 """The exit status of a twistd that was asked to stop and did."""
 WHOLE = b'"' + b"x" * 99_998 + b'"'
 HALF = len(WHOLE) // 2
+LONG = b'"' + b"x" * 20_000_000 + b'"'
+HTTP_2_BEGIN = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+"""The preface of a client of HTTP/2, and its settings: none."""
 ONE_BY_ONE = 1
 PIPELINED = 16
 
@@ -35,6 +44,8 @@ class Client:
     def __init__(self, service: RunningService) -> None:
         parts = urlsplit(service.url)
         self._socket = socket.create_connection((parts.hostname, parts.port), PATIENCE)
+        if parts.scheme == "https":
+            self._socket = TRUSTING.wrap_socket(self._socket)
         self._received = self._socket.makefile("rb")
 
     def send(self, *parts: bytes) -> None:
@@ -126,15 +137,20 @@ class Follower(threading.Thread):
         self._connection.close()
 
 
-def ask(service: RunningService, method: str, name: str) -> tuple[HTTPResponse, bytes]:
+def ask(service: RunningService, method: str, name: str, body: bytes = b"") -> tuple[HTTPResponse, bytes]:
     """One request on a connection of its own."""
     parts = urlsplit(service.url)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
-    connection.request(method, parts.path + name, headers={"Content-Type": "application/json"})
+    if parts.scheme == "https":
+        connection: HTTPConnection = HTTPSConnection(
+            parts.hostname or "", parts.port, timeout=PATIENCE, context=TRUSTING
+        )
+    else:
+        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
+    connection.request(method, parts.path + name, body, {"Content-Type": "application/json"})
     response = connection.getresponse()
-    body = response.read()
+    answered = response.read()
     connection.close()
-    return response, body
+    return response, answered
 
 
 def messages_of(service: RunningService) -> list[Any]:
@@ -149,30 +165,79 @@ def messages_of(service: RunningService) -> list[Any]:
         offset = response.headers["Stream-Next-Offset"]
 
 
+Start = Callable[[], AbstractContextManager[RunningService]]
+
+
 @pytest.fixture(params=sorted(CHANNELS))
-def options(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
-    """A durable service, over each of the channels."""
-    return ["--data-dir", str(tmp_path / "data"), "--http-channel", request.param]
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
+    """Starts a durable service over one of the channels, always on the same data."""
+    channel, _, over_tls = request.param.partition(" over ")
+    listen = "tcp:0:interface=127.0.0.1"
+    if over_tls:
+        certificate, key = make_certificate(tmp_path)
+        listen = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+    options = ["--data-dir", str(tmp_path / "data"), "--http-channel", channel, "--max-read-bytes", "100000000"]
+    return lambda: running_service(*options, listen=listen)
 
 
-def test_an_append_that_is_half_sent_is_finished_and_kept(options: list[str]) -> None:
+also_over_tls = pytest.mark.parametrize("start", [*sorted(CHANNELS), "lean over TLS", "stock over TLS"], indirect=True)
+
+
+@also_over_tls
+def test_an_append_that_is_half_sent_is_finished_and_kept(start: Start) -> None:
     """The service waits for the rest of it, answers, and is gone; idle clients it has sent away before."""
-    with running_service(*options) as service:
+    with start() as service:
         assert ask(service, "PUT", "a")[0].status == 201
         idle, straggler = Client(service), Straggler(service)
+        idle.append(b"1")
+        assert idle.answer()[0] == 204
         service.ask_to_stop()
         assert idle.rest() == b""
         status, fields = straggler.finish()
         assert (status, fields["connection"]) == (204, "close")
         assert straggler.rest() == b""
         assert service.wait() == STOPPED
-    with running_service(*options) as service:
-        assert messages_of(service) == [json.loads(WHOLE)]
+    with start() as service:
+        assert messages_of(service) == [1, json.loads(WHOLE)]
 
 
-def test_an_append_for_which_nobody_waits_leaves_nothing(options: list[str]) -> None:
+@also_over_tls
+def test_an_answer_that_is_read_late_arrives_whole(start: Start) -> None:
+    """More than the system keeps for a connection is on its way to a client when the service is told to stop."""
+    with start() as service:
+        assert ask(service, "PUT", "a", LONG)[0].status == 201
+        idle, late = Client(service), Client(service)
+        idle.append(b"1")
+        assert idle.answer()[0] == 204
+        late.send(head("GET", "a?offset=-1"))
+        status, fields = late.answer()
+        assert status == 200
+        service.ask_to_stop()
+        assert idle.rest() == b""
+        assert len(late.rest()) == int(fields["content-length"]) > len(LONG)
+        assert service.wait() == STOPPED
+
+
+@pytest.mark.parametrize("start", ["lean over TLS", "stock over TLS"], indirect=True)
+@pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
+def test_nobody_waits_for_a_silent_client_to_say_goodbye(start: Start, protocol: str) -> None:
+    """Over TLS both sides may say when they close; a connection that rests in a client's pool does not."""
+    context = ssl._create_unverified_context()
+    context.set_alpn_protocols([protocol])
+    with start() as service:
+        parts = urlsplit(service.url)
+        with socket.create_connection((parts.hostname, parts.port), PATIENCE) as plain:
+            silent = context.wrap_socket(plain)
+            assert silent.selected_alpn_protocol() == protocol
+            silent.sendall(HTTP_2_BEGIN if protocol == "h2" else head("GET", "none"))
+            assert silent.recv(1)
+            service.ask_to_stop()
+            assert service.process.wait(SOON) == STOPPED
+
+
+def test_an_append_for_which_nobody_waits_leaves_nothing(start: Start) -> None:
     """Asked twice to stop, the service cuts who is not ready; half an append is none."""
-    with running_service(*options) as service:
+    with start() as service:
         assert ask(service, "PUT", "a")[0].status == 201
         idle, straggler = Client(service), Straggler(service)
         service.ask_to_stop()
@@ -181,13 +246,13 @@ def test_an_append_for_which_nobody_waits_leaves_nothing(options: list[str]) -> 
         with suppress(ConnectionResetError):
             assert straggler.rest() == b""
         assert service.wait() == STOPPED
-    with running_service(*options) as service:
+    with start() as service:
         assert messages_of(service) == []
 
 
-def test_what_was_acknowledged_while_it_stopped_is_there_once(options: list[str]) -> None:
+def test_what_was_acknowledged_while_it_stopped_is_there_once(start: Start) -> None:
     """Appends in parallel and pipelined, live readers on both kinds: all end well, and no new client is let in."""
-    with running_service(*options) as service:
+    with start() as service:
         for name in ("a", "quiet"):
             assert ask(service, "PUT", name)[0].status == 201
         live, poll = Follower(service, "a", "sse"), Follower(service, "quiet", "long-poll")
@@ -207,7 +272,7 @@ def test_what_was_acknowledged_while_it_stopped_is_there_once(options: list[str]
         assert service.wait() == STOPPED
     assert (poll.status, poll.body) == (204, b"")
     assert live.status == 200
-    with running_service(*options) as service:
+    with start() as service:
         stored = messages_of(service)
     assert Counter(stored).most_common(1)[0][1] == 1
     for appender in appenders:

@@ -15,6 +15,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from durable_streams.web.closing import close
 from durable_streams.web.limits import Limits
 from durable_streams.web.problems import (
     Problem,
@@ -297,7 +298,7 @@ class TrackedChannel(_GenericHTTPChannelProtocol):
         if isinstance(channel, H2Connection):
             channel.conn.close_connection()
             self._transport.write(channel.conn.data_to_send())
-        self._transport.loseConnection()
+        close(self._transport)
 
     def cut(self) -> None:
         self._transport.abortConnection()

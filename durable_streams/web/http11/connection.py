@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from durable_streams.web.closing import close
 from durable_streams.web.eager import EagerServer
 from durable_streams.web.http11.head import CONTINUE, UnsafeHeader, has_no_body, response_head
 from durable_streams.web.http11.parser import Refused, RequestParser
@@ -351,9 +352,7 @@ class Http11Connection(Protocol):
             return
         self._ended = True
         self.since = self.factory.now
-        transport: Any = self.transport
-        transport.unregisterProducer()
-        transport.loseConnection()
+        close(self.transport)
 
     def time_out(self) -> None:
         """The client has taken too long: tell it when it is in the middle of a request."""
