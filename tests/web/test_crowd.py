@@ -112,13 +112,6 @@ def data_in(live: Reader) -> list[str]:
     return [data for kind, data in events_in(body) if kind == "data"]
 
 
-def waiters(server: WireServer) -> list[object]:
-    """All that waits for the stream, or for a client."""
-    service, feeds = server.desk.service, server.desk.application.streams.feeds
-    waiting = [*service.notifier.followed(), *service.live_reads, *feeds._by_age, *feeds._feeds]
-    return [*waiting, *server.factory.connections]
-
-
 def objects_alive() -> Counter[str]:
     """How many objects there are of each of the classes of which connections and readers are made."""
     gc.collect()
@@ -163,7 +156,7 @@ async def test_a_crowd_is_told_once_each_and_leaves_nothing_behind(server: WireS
     blocks, resident = sys.getallocatedblocks(), resident_bytes()
     for number in range(1, ROUNDS):
         await come_and_go(server, f"round {number}")
-        assert waiters(server) == []
+        assert server.waiting == []
         assert objects_alive() - objects == Counter()
         assert len(server.clock.getDelayedCalls()) == timers
     assert sys.getallocatedblocks() - blocks < OF_EACH_KIND / 2

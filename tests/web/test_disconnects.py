@@ -103,13 +103,6 @@ async def content_of(server: WireServer) -> bytes:
     return (await server.ask("GET", "a?offset=-1")).body
 
 
-def waiters(server: WireServer) -> list[object]:
-    """All that waits for the stream, or for a client."""
-    service, feeds = server.desk.service, server.desk.application.streams.feeds
-    waiting = [*service.notifier.followed(), *service.live_reads, *feeds._by_age, *feeds._feeds]
-    return [*waiting, *server.factory.connections]
-
-
 @leaving
 @pytest_twisted.ensureDeferred
 async def test_an_append_counts_though_its_client_leaves_at_once(server: WireServer, leave: Leave) -> None:
@@ -194,7 +187,7 @@ async def test_a_reader_that_leaves_leaves_nothing_behind(server: WireServer, mo
     for client in clients:
         leave(client)
     await server.until(lambda: not server.factory.connections)
-    assert waiters(server) == []
+    assert server.waiting == []
     assert (await server.ask("POST", "a", b"whole", TEXT)).status == 204
     assert await content_of(server) == b"whole"
 

@@ -205,6 +205,13 @@ class WireServer:
         self._port: Any = pytest_twisted.blockon(listening)
         self._wires: list[Wire] = []
 
+    @property
+    def waiting(self) -> list[object]:
+        """All that waits for a stream, or for a client."""
+        service, feeds = self.desk.service, self.desk.application.streams.feeds
+        waiting = [*service.notifier.followed(), *service.live_reads, *feeds._by_age, *feeds._feeds]
+        return [*waiting, *self.factory.connections]
+
     async def connect(self) -> Wire:
         wire = Wire()
         endpoint = TCP4ClientEndpoint(reactor, *self.address)
