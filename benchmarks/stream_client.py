@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPResponse
 
 from benchmarks.wrong_answer import require
 
 _SECONDS = 120
+_BUFFER_BYTES = 1024 * 1024
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 class StreamClient:
@@ -15,6 +17,7 @@ class StreamClient:
 
     def __init__(self, port: int) -> None:
         self._connection = HTTPConnection("127.0.0.1", port, timeout=_SECONDS)
+        self._buffer = bytearray(_BUFFER_BYTES)
 
     def close(self) -> None:
         self._connection.close()
@@ -27,22 +30,37 @@ class StreamClient:
 
     def pages(self, path: str) -> Iterator[bytes]:
         """The bodies of a catch-up read from the beginning to the tail."""
+        for response in self._catch_up(path):
+            yield response.read()
+
+    def drain(self, path: str) -> int:
+        """The number of bytes of a catch-up read, which go into one buffer, because memory for all would cost most."""
+        return sum(self._drained(response) for response in self._catch_up(path))
+
+    def _drained(self, response: HTTPResponse) -> int:
+        size = 0
+        while count := response.readinto(self._buffer):
+            size += count
+        return size
+
+    def _catch_up(self, path: str) -> Iterator[HTTPResponse]:
         offset = "-1"
         while True:
-            response, body = self._request("GET", f"{path}?offset={offset}", 200)
-            yield body
+            response = self._ask("GET", f"{path}?offset={offset}", 200)
+            yield response
             if response.getheader("Stream-Up-To-Date") == "true":
                 return
             following = response.getheader("Stream-Next-Offset")
             require(following is not None and following != offset, f"the read of {path} does not go on")
             offset = str(following)
 
-    def _request(
-        self, method: str, path: str, status: int, content_type: str | None = None, body: bytes | None = None
-    ) -> tuple[HTTPResponse, bytes]:
-        headers = {} if content_type is None else {"Content-Type": content_type}
+    def _request(self, method: str, path: str, status: int, content_type: str, body: bytes) -> None:
+        self._ask(method, path, status, {"Content-Type": content_type}, body).read()
+
+    def _ask(
+        self, method: str, path: str, status: int, headers: Mapping[str, str] = _NO_HEADERS, body: bytes | None = None
+    ) -> HTTPResponse:
         self._connection.request(method, path, body, headers)
         response = self._connection.getresponse()
-        answer = response.read()
         require(response.status == status, f"{method} {path} was answered by {response.status} instead of {status}")
-        return response, answer
+        return response

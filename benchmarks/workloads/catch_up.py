@@ -71,8 +71,10 @@ def _message(number: int) -> _Message:
 def _read(trial: Trial) -> tuple[list[bytes], Figures]:
     with trial.spending() as spent:
         started = time.perf_counter()
-        pages = list(trial.streams.pages(STREAM))
+        read = trial.streams.drain(STREAM)
         seconds = time.perf_counter() - started
-    size = sum(map(len, pages)) / MEGABYTE
+    pages = list(trial.streams.pages(STREAM))
+    require(read == sum(map(len, pages)), "two reads of the same bytes differ in length")
+    size = read / MEGABYTE
     spent_on = {CPU_PER_MEGABYTE: spent.cpu_seconds * 1e3 / size, RESIDENT: spent.resident_bytes / MEGABYTE}
     return pages, {MEGABYTES: size / seconds, **spent_on}

@@ -54,17 +54,17 @@ class ByteLog:
         if position >= self._open_start:
             offset = self._open_start
             return bytes(memoryview(self._open)[position - offset : stop - offset]) if stop > position else b""
-        parts = []
+        parts: list[bytes | memoryview] = []
         index = bisect_right(self._starts, position) - 1
         while position < stop and index < len(self._chunks):
             offset = self._starts[index]
             chunk = self._chunks[index]
-            parts.append(chunk[position - offset : stop - offset])
+            parts.append(memoryview(chunk)[position - offset : stop - offset])
             position = offset + len(chunk)
             index += 1
         if position < stop:
-            parts.append(bytes(memoryview(self._open)[: stop - self._open_start]))
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            parts.append(memoryview(self._open)[: stop - self._open_start])
+        return b"".join(parts)
 
     def drop_before(self, position: int) -> None:
         """Forget what lies below ``position``; of what was joined already, memory comes back by whole chunks."""

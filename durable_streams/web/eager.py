@@ -7,11 +7,14 @@ they go out together at its end.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from errno import ENOBUFS
 from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
+from twisted.internet.main import CONNECTION_LOST
 from zope.interface import implementer
 
 FEW = 12
@@ -76,7 +79,23 @@ class EagerServer(tcp.Server):
             # The reactor meets the same error, or a full buffer, and knows what follows from it.
             sent = 0
         if sent < len(data):
-            super().write(data[sent:] if sent else data)
+            self._send_rest(data, sent)
+
+    def _send_rest(self, data: bytes, sent: int) -> None:
+        """Leave the rest to the reactor, as ``abstract.FileDescriptor`` would keep it, but without copying it."""
+        self.dataBuffer = data
+        self.offset = sent
+        self._maybePauseProducer()
+        self.startWriting()
+
+    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
+        """As much as the kernel takes, not 128 KiB a turn of the reactor."""
+        try:
+            return self.socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            return 0 if error.errno == ENOBUFS else CONNECTION_LOST
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         self.write(b"".join(iovec))

@@ -50,15 +50,15 @@ class Runs:
 
     def kept(self, stream_id: int, position: int, stop: int) -> bytes:
         """The bytes from a position up to ``stop`` if they have been read already, else none. From any thread."""
-        parts = []
+        parts: list[memoryview] = []
         while position < stop:
             found = self._kept_at(stream_id, position)
             if found is None:
                 return b""
             start, data = found
-            parts.append(data[position - start : stop - start])
+            parts.append(memoryview(data)[position - start : stop - start])
             position = start + len(data)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
 
     def _kept_at(self, stream_id: int, position: int) -> tuple[int, bytes] | None:
         with self._lock:
@@ -71,14 +71,14 @@ class Runs:
     def read(self, stream_id: int, position: int, stop: int) -> bytes:
         """A stream's own bytes from a position up to ``stop``, or as far as they are here without a gap."""
         goes_on = position > 0 and self._kept_at(stream_id, position - 1) is not None
-        parts = []
+        parts: list[memoryview] = []
         for run in self._from(stream_id, position, stop + READ_AHEAD if goes_on else stop):
             if not run.start <= position < run.end:
                 break
             data = self._content(stream_id, run)
-            parts.append(data[position - run.start : max(0, stop - run.start)])
+            parts.append(memoryview(data)[position - run.start : max(0, stop - run.start)])
             position = run.end
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
 
     def _from(self, stream_id: int, position: int, stop: int) -> list[Run]:
         query = (
