@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -261,6 +263,21 @@ class RetentionSuite(StorageDriver):
         first = 100 - 150_000 // 10_004
         kept = b"".join(number.to_bytes(2, "big") * 2 + block for number in range(first, 100))
         assert (self.content("s"), self.earliest("s")) == (kept, first * 10_004)
+
+    @pytest.mark.parametrize("policy", [Retention(max_messages=200_000), Retention(max_bytes=1_200_000)])
+    def test_a_large_limit_is_held_to_the_message(self, policy: Retention) -> None:
+        """After every append, with messages of many lengths."""
+        self.create("s", content_type=_JSON, retention=policy)
+        messages = [b"1" * (number * 7 % 9 + 1) for number in range(210_000)]
+        ends = list(accumulate([len(message) + 1 for message in messages]))
+        count = 0
+        for batch in [5000] * 41 + [1, 1, 11, 256, 1]:
+            self.append("s", b"[%b]" % b",".join(messages[count : count + batch]))
+            count += batch
+            tail = ends[count - 1]
+            edge = tail - 1_200_000 if policy.max_bytes else ends[max(0, count - 200_001)]
+            earliest = ends[bisect_left(ends, edge)] if count > 200_000 else 0
+            assert (self.describe("s").tail, self.earliest("s")) == (tail, earliest)
 
     def test_other_streams_are_listed_and_trimmed_apart(self) -> None:
         policies: dict[str, Any] = {"a": Retention(max_messages=1), "b": None, "c": Retention(max_age=5)}

@@ -1,4 +1,7 @@
-"""Retention against a naive model, on every storage: whatever is done in whatever order, the same is left."""
+"""Retention against a naive model, on every storage: whatever is done in whatever order, the same is left.
+
+Chunks of messages are short, so that limits of few messages span several.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.storage import LocalStorage
 from durable_streams.storage.local.verification import faults
 from durable_streams.storage.memory import MemoryStorage
+from tests.short_chunks import short_chunks
 from tests.storage.local.oracle import Expected
 from tests.storage.local.simulated_workers import ClockWorkers
 
@@ -126,11 +130,12 @@ def live(world: World, policies: list[Retention], steps: list[tuple[str, Any, An
 
 @given(st.lists(POLICY, min_size=1, max_size=3), st.lists(STEP, max_size=40))
 def test_memory(policies: list[Retention], steps: list[tuple[str, Any, Any]]) -> None:
-    world = World()
-    world.clock.advance(1_700_000_000)
-    world.storage = MemoryStorage(world.clock)
-    world.outcome(world.storage.open())
-    live(world, policies, steps, lambda: None, lambda: None)
+    with short_chunks(2):
+        world = World()
+        world.clock.advance(1_700_000_000)
+        world.storage = MemoryStorage(world.clock)
+        world.outcome(world.storage.open())
+        live(world, policies, steps, lambda: None, lambda: None)
 
 
 @contextmanager
@@ -156,7 +161,7 @@ def opened(world: World, directory: Path) -> IStorage:
 @given(st.lists(POLICY, min_size=1, max_size=3), st.lists(STEP, max_size=25))
 def test_local(policies: list[Retention], steps: list[tuple[str, Any, Any]]) -> None:
     """Restarts and folding in between change nothing; in the end nothing is wrong with the directory."""
-    with local_world() as (world, directory):
+    with short_chunks(2), local_world() as (world, directory):
         world.storage = opened(world, directory)
         world.outcome(world.storage.create(Create("filler")))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from durable_streams.errors import StorageFailed
 from durable_streams.storage.local.files import make_directory, sync_directory
 
-FORMAT = "durable-streams 1\n"
+FORMAT = "durable-streams 2\n"
 MARKER = "format"
 
 

@@ -14,9 +14,11 @@ class HotStream:
     ``segment`` is the newest one that holds an event of the stream. Up to ``folded_tail`` the bytes are in the base
     store too.
     ``journaled_access`` is the last access that is on disk, or on its way. ``children`` counts forks in memory.
+    ``boundaries_size`` is what the stream's boundaries count for in the budget.
     """
 
     __slots__ = (
+        "boundaries_size",
         "children",
         "closed",
         "earliest",
@@ -40,6 +42,7 @@ class HotStream:
         self.folded_tail = log_start
         self.journaled_access = stream.accessed_at
         self.children = 0
+        self.boundaries_size = 0
 
     def earliest_at(self, now: float) -> int:
         """Where the stream begins for readers: what is too old by then is gone, swept or not."""

@@ -12,7 +12,7 @@ from durable_streams.storage.catalog import Catalog
 from durable_streams.storage.local.hot_stream import HotStream
 
 STREAM_COST = 1024
-"""Bytes that a stream's state counts for in the budget."""
+"""Bytes that a stream's state counts for in the budget, beside what is known of its messages."""
 
 
 def access_staleness(ttl: int) -> float:
@@ -64,7 +64,15 @@ class Residents:
     def _admit(self, stream: Stream, log_start: int) -> HotStream:
         hot = self.hot[stream.stream_id] = HotStream(stream, log_start)
         self.bytes += STREAM_COST
+        self._count_boundaries(hot)
         return hot
+
+    def _count_boundaries(self, hot: HotStream) -> None:
+        """Count what is known of the stream's messages as it is now."""
+        boundaries = hot.stream.boundaries
+        if boundaries is not None:
+            self.bytes += boundaries.size - hot.boundaries_size
+            hot.boundaries_size = boundaries.size
 
     def link_sources(self, streams: Iterable[Stream]) -> None:
         """Count the forks just loaded at their sources."""
@@ -83,6 +91,7 @@ class Residents:
         elif isinstance(event, StreamCreated):
             affected.extend(self._create(event))
         elif (hot := self.hot.get(event.stream_id)) is not None:
+            self._count_boundaries(hot)
             affected.append(hot)
         if removed and (fork := removed[-1].fork) is not None:
             affected.append(self.hot[fork.source_id])
@@ -92,6 +101,7 @@ class Residents:
         hot = self.hot[event.stream_id]
         hot.log.append(event.data)
         self.bytes += len(event.data)
+        self._count_boundaries(hot)
         return hot
 
     def _create(self, event: StreamCreated) -> list[HotStream]:
@@ -108,7 +118,7 @@ class Residents:
 
     def _remove(self, stream: Stream) -> HotStream:
         hot = self.hot.pop(stream.stream_id)
-        self.bytes -= STREAM_COST + len(hot.log)
+        self.bytes -= STREAM_COST + hot.boundaries_size + len(hot.log)
         self._evictable.pop(stream.stream_id, None)
         if stream.path not in self.catalog.by_path:
             self.absent[stream.path] = self.folded + 2**62
@@ -218,7 +228,7 @@ class Residents:
         if hot.pending or hot.children or self._owes_access(hot):
             return
         del self._evictable[stream.stream_id], self.hot[stream.stream_id]
-        self.bytes -= STREAM_COST
+        self.bytes -= STREAM_COST + hot.boundaries_size
         self.catalog.forget(stream)
         if stream.fork is not None:
             self.hot[stream.fork.source_id].children -= 1

@@ -21,6 +21,7 @@ from durable_streams.protocol.retention import NO_LIMITS, Retention
 from durable_streams.storage.local.journal import segment_name
 from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.storage import LocalStorage
+from tests.short_chunks import short_chunks
 from tests.storage.local.lossy_files import LossyFiles, SimulatedCrash
 from tests.storage.local.oracle import Expected, Oracle
 from tests.storage.local.simulated_workers import ClockWorkers, fold
@@ -411,14 +412,15 @@ def brief(state: Any) -> Any:
 
 
 def simulate(seed: int, directory: Path, prepare: Callable[[Simulation], None] = lambda _: None) -> Simulation:
-    """Live through one seed: a few generations."""
+    """Live through one seed: a few generations, in which even the short streams of a simulation have chunks."""
     simulation = Simulation(seed, directory)
     prepare(simulation)
-    try:
-        simulation.run(generations=4, commands=80)
-        simulation._open()
-        simulation._check_recovered()
-        simulation._close()
-    except Undecidable:
-        simulation._crash()
+    with short_chunks(2):
+        try:
+            simulation.run(generations=4, commands=80)
+            simulation._open()
+            simulation._check_recovered()
+            simulation._close()
+        except Undecidable:
+            simulation._crash()
     return simulation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from durable_streams.errors import OffsetTrimmed
 from durable_streams.interfaces import IStorage
 from durable_streams.protocol.offsets import EARLIEST
 from durable_streams.protocol.retention import Retention
+from durable_streams.protocol.rising_numbers import RisingNumbers
 from durable_streams.storage.local.base import FILE_NAME
 from durable_streams.storage.local.checkpointer import JOURNAL
 from durable_streams.storage.local.directory import DataDirectory
@@ -20,6 +22,7 @@ from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.storage import LocalStorage
 from durable_streams.storage.local.verification import faults
 from durable_streams.testing.storage_driver import StorageDriver
+from tests.short_chunks import short_chunks
 from tests.storage.local.simulated_workers import ClockWorkers
 
 SEGMENT = 300_000
@@ -128,7 +131,56 @@ class TestRetentionOnDisk(StorageDriver):
         assert self.content("s").startswith(b"2002\x1e")
         self.check_sound()
 
+    def test_a_restart_in_the_middle_of_a_chunk_keeps_limits_exact(self) -> None:
+        """Of messages and of bytes, with appends of many lengths, some folded, and some in the journal alone."""
+        lengths = [number * 7 % 9 + 1 for number in range(300)]
+        with short_chunks(16):
+            self.create("s", retention=Retention(max_messages=100))
+            self.create("t", retention=Retention(max_bytes=400))
+            for number, length in enumerate(lengths, 1):
+                self.append("s", b"x" * length)
+                self.append("t", b"x" * length)
+                if number in (70, 137, 200, 201):
+                    self.fold()
+                if number in (30, 90, 150, 200, 210, 214):
+                    self.restart()
+                kept = lengths[max(0, number - 100) : number]
+                assert (number, len(self.content("s"))) == (number, sum(kept))
+                sums = accumulate(reversed(lengths[:number]))
+                assert (number, len(self.content("t"))) == (number, max(kept for kept in sums if kept <= 400))
+            self.check_sound()
+
+    def test_boundaries_that_cannot_be_read_are_a_fault(self) -> None:
+        self.create("s", retention=Retention(max_messages=2))
+        self.append("s", b"a")
+        self.fold()
+        self.outcome(self.storage.close())
+        with sqlite3.connect(self.directory / FILE_NAME) as connection:
+            connection.execute("update boundaries set ends = x'00'")
+        connection.close()
+        assert any("where the messages of s end cannot be read" in fault for fault in faults(self.directory))
+        self.storage = self.make_storage(self.clock)
+        self.outcome(self.storage.open())
+
     # --- room
+
+    def test_what_is_known_of_messages_counts_as_memory(self) -> None:
+        """While the stream is in memory; when it goes, nothing is left."""
+        assert isinstance(self.storage, LocalStorage)
+        residents = self.storage._residents
+        self.create("s", retention=Retention(max_messages=10_000))
+        before = residents.bytes
+        for _ in range(1000):
+            self.append("s", b"x")
+        assert residents.bytes - before >= 1000 + 8 * 1000
+        assert residents.bytes == sum(1024 + hot.boundaries_size + len(hot.log) for hot in residents.hot.values())
+        self.fold()
+        assert (len(residents.hot), residents.bytes) == (0, 0)
+        assert self.content("s") == b"x" * 1000
+        self.append("s", b"x")
+        assert residents.bytes >= 1024 + 8 * (1001 % RisingNumbers.CHUNK)
+        self.delete("s")
+        assert (len(residents.hot), residents.bytes) == (0, 0)
 
     def test_room_comes_back_from_the_base_store(self) -> None:
         """However often the stream is written over, its runs stay within twice what is kept."""

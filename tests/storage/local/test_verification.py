@@ -46,7 +46,7 @@ DAMAGES = {
     "delete from streams where path = 'source'": "which is not there",
     "delete from streams where path = 'filler'": "it is not there, and has runs",
     "insert into producers values (7, 'p', 0, 0)": "it is not there, and has producers",
-    "insert into boundaries values (7, 0, x'00')": "it is not there, and has boundaries",
+    "insert into boundaries values (7, 0, x'00', null)": "it is not there, and has boundaries",
     "insert into data (bytes) values (x'00')": "belong to no run",
     "update runs set data_id = (select max(data_id) from runs)": "belong to more than one run",
     "update streams set soft_deleted = 1 where path = 'fork'": "no fork needs it",

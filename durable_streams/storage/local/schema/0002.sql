@@ -8,11 +8,12 @@ alter table streams add column trim_at real;                         -- when its
 
 create index streams_by_trim on streams (trim_at, stream_id) where trim_at is not null;
 
--- Where the messages of streams with a policy end, by chunks of groups (see protocol/retention.py).
+-- Where the messages of streams with a policy end, by chunks of messages (see protocol/packed_numbers.py).
 create table boundaries (
     stream_id integer not null,
     chunk integer not null,
-    groups blob not null,
+    ends blob not null,                -- positions
+    times blob,                        -- when they came, in ticks; null without a limit of age
     primary key (stream_id, chunk)
 ) without rowid;
 
