@@ -14,6 +14,8 @@ from durable_streams.web.fields import Headers, content_type_in, says_closed, te
 from durable_streams.web.request import HeaderList, Request, Response
 from durable_streams.web.target import Target
 
+_LIMITS = {field.lower().encode(): field for field in LIMIT_FIELDS}
+
 
 def create_command(request: Request, target: Target) -> Create:
     """What a PUT asks for. Raises ``MalformedField``."""
@@ -42,15 +44,15 @@ def _expiry_in(headers: Headers) -> tuple[int | None, float | None]:
 
 
 def _retention_in(headers: Headers) -> Retention | None:
-    max_age, max_messages, max_bytes = (_limit_in(headers, field) for field in LIMIT_FIELDS)
-    if max_age is None and max_messages is None and max_bytes is None:
+    if headers.keys().isdisjoint(_LIMITS):
         return None
+    max_age, max_messages, max_bytes = (_limit_in(headers, name) for name in _LIMITS)
     return Retention(max_age, max_messages, max_bytes)
 
 
-def _limit_in(headers: Headers, field: str) -> int | None:
-    value = headers.get(field.lower().encode())
-    return None if value is None else parse_integer(text_of(value), field)
+def _limit_in(headers: Headers, name: bytes) -> int | None:
+    value = headers.get(name)
+    return None if value is None else parse_integer(text_of(value), _LIMITS[name])
 
 
 def _fork_in(headers: Headers, target: Target) -> ForkRequest | None:

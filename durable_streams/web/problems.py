@@ -247,9 +247,7 @@ _PROBLEMS: dict[type, Callable[[Any], Problem]] = {
     errors.ForkBeyondTail: lambda e: bad_request(
         "Stream-Fork-Offset", f"lies beyond the source's tail {offset_of(e.tail)}"
     ),
-    errors.ForkInsideMessage: lambda e: bad_request(
-        "Stream-Fork-Offset", "must be an offset returned by this service"
-    ),
+    errors.ForkInsideMessage: lambda e: bad_request("Stream-Fork-Offset", "must be an offset returned by this service"),
     errors.ForkSubOffsetBeyond: lambda e: bad_request(
         "Stream-Fork-Sub-Offset", "must not go beyond the data that follows Stream-Fork-Offset in the source"
     ),
