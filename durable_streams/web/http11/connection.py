@@ -28,7 +28,9 @@ _log = Logger()
 MOST_WAITING = 32
 MOST_WAITING_BYTES = 256 * 1024
 SMALL_BODY = 16 * 1024
-_LARGE_READ = 512 * 1024
+_USUAL_READ = 64 * 1024
+_LARGEST_READ = 512 * 1024
+_ROOM_FOR_A_HEAD = 4 * 1024
 _LINGER = 2.0
 _LONGEST_STALL = 300.0
 _KEEP_ALIVE = b"Connection: keep-alive\r\n"
@@ -134,8 +136,9 @@ class Http11Connection(Protocol):
 
     def head_received(self, wants_continue: bool, length: int) -> None:
         transport: Any = self.transport
-        if length > _LARGE_READ:
-            transport.bufferSize = _LARGE_READ
+        if length > _USUAL_READ:
+            # The next one is likely to be as large, and a body that comes in one piece is copied once less.
+            transport.bufferSize = min(length + _ROOM_FOR_A_HEAD, _LARGEST_READ)
         if not wants_continue:
             return
         if self._serving is None:
