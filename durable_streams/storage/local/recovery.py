@@ -31,7 +31,7 @@ def recover(base: BaseStore, files: Files, residents: Residents) -> Recovery:
     """
 
     def apply(segment: int, events: Sequence[Event]) -> None:
-        _replay(base, residents, segment, events)
+        replay_segment(base, residents, segment, events)
 
     base.connection.execute("begin")
     try:
@@ -51,7 +51,11 @@ def _remove_segments(files: Files, folded: int) -> None:
             files.remove(segment_name(number))
 
 
-def _replay(base: BaseStore, residents: Residents, segment: int, events: Sequence[Event]) -> None:
+def replay_segment(base: BaseStore, residents: Residents, segment: int, events: Sequence[Event]) -> None:
+    """Bring into ``residents`` what the base store has of the events' streams, then the events themselves.
+
+    Raises ``StorageFailed`` when they do not fit, ``KeyError`` for a stream that is nowhere.
+    """
     known = set(residents.hot)
     load_touched(base, residents.catalog, events)
     loaded = [stream for stream_id, stream in residents.catalog.by_id.items() if stream_id not in known]

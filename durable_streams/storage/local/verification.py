@@ -15,8 +15,8 @@ from durable_streams.protocol.stream import Stream
 from durable_streams.storage.local.base import FILE_NAME, BaseStore, connect, migrate
 from durable_streams.storage.local.checkpointer import JOURNAL
 from durable_streams.storage.local.files import OsFiles
-from durable_streams.storage.local.folding import load_touched
 from durable_streams.storage.local.journal import segment_name, segment_numbers
+from durable_streams.storage.local.recovery import replay_segment
 from durable_streams.storage.local.residents import Residents
 from durable_streams.storage.local.runs import BaseDamaged
 from durable_streams.storage.local.segment import SegmentDamaged, SegmentReader
@@ -214,12 +214,7 @@ def _faults_of_journal(directory: Path, base: BaseStore) -> Iterator[str]:
         try:
             events = list(reader.events())
             open_segment = 0 if reader.sealed else number
-            known = set(residents.hot)
-            load_touched(base, residents.catalog, events)
-            loaded = [stream for stream_id, stream in residents.catalog.by_id.items() if stream_id not in known]
-            residents.load(loaded)
-            residents.link_sources(loaded)
-            residents.replay(number, events)
+            replay_segment(base, residents, number, events)
         except SegmentDamaged as damage:
             yield f"journal file {segment_name(number)} at position {damage.position}: {damage.reason}"
         except StorageFailed as failure:
