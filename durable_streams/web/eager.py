@@ -1,11 +1,12 @@
 """Sending at once: to the socket first, to the reactor's buffer only what the kernel does not take.
 
-A write then costs one system call and no turn of the reactor, on every reactor alike. Where a turn has many answers,
-they go out together at its end.
+A write then costs one system call and no turn of the reactor. Where a round has many requests, the answers go out
+together at its end (see ``connection_set``).
 """
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterable
 from errno import ENOBUFS
 from typing import Any
@@ -13,53 +14,36 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.main import CONNECTION_LOST
 from zope.interface import implementer
 
-FEW = 12
-AT_ONCE = 64
+from durable_streams.web.connection_set import ConnectionSet
+
 _LARGEST_HELD = 16 * 1024
 _MOST_HELD = 8
 
 
-class Outbox:
-    """The connections of a port that have something to send at the end of the reactor turn.
-
-    Sending wakes the peer, and waking costs as much as the rest of an answer; a peer that is awake takes the next
-    answer for little. So the answers of a turn are sent together if they are many. After a turn with few, the next ones
-    are sent at once, for then waiting costs more than it saves.
-    """
-
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._connections: list[EagerServer] = []
-        self._at_once = 0
-
-    def takes_one_more(self) -> bool:
-        """Whether an answer is to wait for the end of the turn; asked for each."""
-        if not self._at_once:
-            return True
-        self._at_once -= 1
-        return False
-
-    def add(self, connection: EagerServer) -> None:
-        if not self._connections:
-            self._clock.callLater(0, self._send_all)
-        self._connections.append(connection)
-
-    def _send_all(self) -> None:
-        connections, self._connections = self._connections, []
-        if len(connections) < FEW:
-            self._at_once = AT_ONCE
-        for connection in connections:
-            connection.send_held()
-
-
 class EagerServer(tcp.Server):
-    """A TCP connection that sends at once when nothing waits before."""
+    """A TCP connection that sends at once when nothing waits before, and is read with the others of its port."""
 
     _held: list[bytes] | None = None
+    _in_set: int | None = None
+
+    def startReading(self) -> None:
+        if self._in_set is None:
+            self._in_set = self._set.add(self)
+
+    def stopReading(self) -> None:
+        in_set, self._in_set = self._in_set, None
+        if in_set is not None:
+            self._set.remove(in_set)
+
+    @property
+    def _set(self) -> ConnectionSet:
+        port: Any = self.server
+        connections: ConnectionSet = port.connection_set
+        return connections
 
     def write(self, data: bytes) -> None:
         if self._held is not None:
@@ -101,23 +85,22 @@ class EagerServer(tcp.Server):
         self.write(b"".join(iovec))
 
     def write_soon(self, data: bytes) -> None:
-        """As ``write``, but perhaps with the other answers of this reactor turn."""
+        """As ``write``, but perhaps with the other answers of this round."""
         held = self._held
         if held is not None:
             held.append(data)
             if len(held) >= _MOST_HELD:
                 self.send_held()
             return
-        port: Any = self.server
-        outbox: Outbox = port.outbox
-        if len(data) > _LARGEST_HELD or not outbox.takes_one_more():
+        connections = self._set
+        if len(data) > _LARGEST_HELD or not connections.gathers:
             self.write(data)
             return
         self._held = [data]
-        outbox.add(self)
+        connections.hold(self)
 
     def send_held(self) -> None:
-        """Send what was to wait for the end of the turn."""
+        """Send what was to wait for the end of the round."""
         held, self._held = self._held, None
         if held is not None:
             self.write(held[0] if len(held) == 1 else b"".join(held))
@@ -133,7 +116,7 @@ class EagerServer(tcp.Server):
 
 @implementer(IStreamServerEndpoint)
 class EagerEndpoint:
-    """An endpoint whose TCP connections send at once; connections of other kinds stay as they are."""
+    """An endpoint whose TCP connections are eager, on Linux; connections of other kinds stay as they are."""
 
     def __init__(self, endpoint: IStreamServerEndpoint) -> None:
         self._endpoint = endpoint
@@ -144,9 +127,8 @@ class EagerEndpoint:
 
 def _made_eager(listening: IListeningPort) -> IListeningPort:
     # Not of a subclass: ports of Unix sockets have connections of their own kind.
-    if type(listening) is tcp.Port:
-        clock: Any = listening.reactor
+    if type(listening) is tcp.Port and hasattr(select, "epoll"):
         eager: Any = listening
         eager.transport = EagerServer
-        eager.outbox = Outbox(clock)
+        eager.connection_set = ConnectionSet(eager.reactor)
     return listening

@@ -1,4 +1,4 @@
-"""Sending at once, or together at the end of a reactor turn."""
+"""Sending at once, or together at the end of a round."""
 
 from __future__ import annotations
 
@@ -10,53 +10,9 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import Clock
 
-from durable_streams.web.eager import AT_ONCE, FEW, EagerEndpoint, Outbox
+from durable_streams.web.eager import EagerEndpoint
 from tests.web.wire import Wire
-
-
-class Held:
-    """In the place of a connection that holds an answer back."""
-
-    def __init__(self) -> None:
-        self.is_sent = False
-
-    def send_held(self) -> None:
-        self.is_sent = True
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-def turn(clock: Clock, outbox: Outbox, answers: int) -> list[Held]:
-    """One turn of the reactor with so many answers; those that were held back."""
-    held = []
-    for _ in range(answers):
-        if outbox.takes_one_more():
-            held.append(Held())
-            outbox.add(held[-1])  # type: ignore[arg-type]  # has what the outbox needs
-    assert not any(each.is_sent for each in held)
-    clock.advance(0)
-    assert all(each.is_sent for each in held)
-    return held
-
-
-def test_many_answers_of_a_turn_go_out_together(clock: Clock) -> None:
-    """Turn by turn, at its end."""
-    outbox = Outbox(clock)
-    assert [len(turn(clock, outbox, FEW)) for _ in range(3)] == [FEW] * 3
-
-
-def test_after_a_turn_with_few_answers_the_next_go_out_at_once(clock: Clock) -> None:
-    """For a while; then it is tried again."""
-    outbox = Outbox(clock)
-    assert len(turn(clock, outbox, FEW - 1)) == FEW - 1
-    assert len(turn(clock, outbox, AT_ONCE)) == 0
-    assert len(turn(clock, outbox, FEW)) == FEW
-    assert len(turn(clock, outbox, FEW)) == FEW
 
 
 def _say_soon_and_now(transport: Any) -> None:

@@ -222,7 +222,7 @@ class Http11Connection(Protocol):
         answer.addCallbacks(self._answered, self._failed)
 
     def _answered(self, response: Response) -> None:
-        # Many are waiting for one commit, and it answers them all in one go: no use to wait for the turn's end.
+        # Many are waiting for one commit, and it answers them all in one go: no round is under way.
         self._answer = None
         if not self._gone:
             self._reply(response, self.transport.write)  # type: ignore[union-attr]  # not gone
@@ -238,7 +238,7 @@ class Http11Connection(Protocol):
     # --- answers
 
     def send(self, response: Response) -> None:
-        """Answer the request that is being served, perhaps together with others of this reactor turn."""
+        """Answer the request that is being served, perhaps together with others of this round."""
         self._reply(response, self._write_soon)
 
     def _reply(self, response: Response, write: Write) -> None:
