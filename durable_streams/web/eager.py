@@ -13,9 +13,9 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
-from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from zope.interface import implementer
 
 from durable_streams.web.connection_set import ConnectionSet
@@ -38,6 +38,19 @@ class EagerServer(tcp.Server):
         in_set, self._in_set = self._in_set, None
         if in_set is not None:
             self._set.remove(in_set)
+
+    def doRead(self) -> ConnectionLost | ConnectionDone | None:
+        """One read, as ``tcp.Connection`` has it."""
+        try:
+            data = self.socket.recv(self.bufferSize)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        if not data:
+            return CONNECTION_DONE
+        self.protocol.dataReceived(data)
+        return None
 
     @property
     def _set(self) -> ConnectionSet:

@@ -297,7 +297,7 @@ class Http11Connection(Protocol):
         self.since = self.factory.now
         if exchange is None or exchange.closes or self._draining:
             self.end()
-        elif self._has_more_to_do:
+        elif not self._in_turn and self._has_more_to_do:
             self._go_on()
 
     def finish_cold(self) -> None:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import httptools
 
-from durable_streams.web.http11.known_heads import LONGEST_HEAD, KnownHead, KnownHeads
+from durable_streams.web.http11.known_heads import LONGEST_HEAD, KnownFields, KnownHeads
 from durable_streams.web.limits import Limits
 from durable_streams.web.problems import (
     Problem,
@@ -19,9 +19,8 @@ from durable_streams.web.problems import (
 )
 from durable_streams.web.request import Request
 
+_LINE_END = b"\r\n"
 _HEAD_END = b"\r\n\r\n"
-_ONCE = frozenset((b"PUT", b"DELETE"))
-"""Methods that are hardly ever asked twice of one stream."""
 _SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"content-type"))
 
 
@@ -49,13 +48,13 @@ class RequestParser:
     ``in_request`` says whether a request has begun and is not whole, ``in_head`` whether it is its head that is not.
     """
 
-    def __init__(self, receiver: Receiver, limits: Limits, secure: bool, heads: KnownHeads) -> None:
+    def __init__(self, receiver: Receiver, limits: Limits, secure: bool, known: KnownHeads) -> None:
         self._receiver = receiver
         self._limits = limits
         self._secure = secure
-        self._heads = heads
-        self._head = b""
-        """The bytes of the head being read, where it may become a known one."""
+        self._known = known
+        self._fields = b""
+        """The bytes of the fields being read, where they may become known ones."""
         self._parser = httptools.HttpRequestParser(self)
         self._refusal: Problem | None = None
         self._fed = 0
@@ -63,15 +62,8 @@ class RequestParser:
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they came. Raises ``Refused``; feed nothing after that."""
-        if not self.in_request:
-            end = data.find(_HEAD_END) + len(_HEAD_END)
-            head = data[:end] if len(_HEAD_END) <= end <= LONGEST_HEAD else b""
-            known = self._heads.find(head)
-            if known is not None and len(data) - end == known.length:
-                self._receive_known(known, data[end:])
-                return
-            # The head of the first request in ``data`` only if nothing comes before it, such as an empty line.
-            self._head = head if head[:1].isalpha() else b""
+        if not self.in_request and self._receive_known(data):
+            return
         self._fed += len(data)
         try:
             self._parser.feed_data(data)
@@ -82,9 +74,26 @@ class RequestParser:
         if self.in_head and self._fed > self._limits.head_bytes + self._limits.target_bytes:
             raise Refused(self._too_long())
 
-    def _receive_known(self, known: KnownHead, body: bytes) -> None:
-        request = Request(known.method, known.path, known.query, known.headers, body, self._secure)
-        self._receiver.request_received(request, known.keep_alive, known.version)
+    def _receive_known(self, data: bytes) -> bool:
+        """Take one whole request with known fields the short way; of any other note the fields, if they may be kept."""
+        line_end = data.find(_LINE_END)
+        end = data.find(_HEAD_END) + len(_HEAD_END)
+        self._fields = b""
+        if not len(_HEAD_END) <= end <= LONGEST_HEAD or line_end > self._limits.target_bytes:
+            return False
+        raw = data[:line_end]
+        line = self._known.line(raw) or self._known.read_line(raw)
+        if line is None:
+            return False
+        fields = data[line_end:end]
+        known = self._known.fields(fields)
+        if known is None or len(data) - end != known.length:
+            self._fields = fields
+            return False
+        method, path, query = line
+        request = Request(method, path, query, known.headers, data[end:], self._secure)
+        self._receiver.request_received(request, known.keep_alive, "1.1")
+        return True
 
     @property
     def origin(self) -> bytes | None:
@@ -179,20 +188,17 @@ class RequestParser:
             self._secure,
         )
         keep_alive = self._parser.should_keep_alive()
-        if self._head:
+        if self._fields:
             self._remember(request, keep_alive)
         self._begin()
         self._fed = 0
         self._receiver.request_received(request, keep_alive, self._version)
 
     def _remember(self, request: Request, keep_alive: bool) -> None:
-        head, self._head = self._head, b""
+        fields, self._fields = self._fields, b""
         headers = request.headers
-        if request.method in _ONCE or b"transfer-encoding" in headers or b"expect" in headers:
-            return
-        length = len(request.body)
-        known = KnownHead(request.method, request.path, request.query, headers, length, keep_alive, self._version)
-        self._heads.remember(head, known)
+        if b"transfer-encoding" not in headers and b"expect" not in headers:
+            self._known.remember(fields, KnownFields(headers, len(request.body), keep_alive))
 
     def _origin_form(self) -> bytes:
         """The path and query of a target, which proxies may send with scheme and host (RFC 9112, 3.2.2)."""

@@ -387,6 +387,12 @@ HEADS = [
     b"GET /b HTTP/1.1\r\nHost: h\r\n\r\n",
     b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
     b"PUT /d HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi",
+    b"PUT /e?f=%20 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nho",
+    b"GET http://h/b?c HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /b[|] HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"PATCH /b HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /b HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n",
 ]
 
 
@@ -431,14 +437,29 @@ def test_a_known_head_that_asks_to_close_closes(wire: Wire) -> None:
         wire.connect()
 
 
+def test_known_fields_are_known_for_every_target(wire: Wire) -> None:
+    fields = b"Host: h\r\nContent-Length: 2\r\n\r\n"
+    wire.say(b"PUT /a HTTP/1.1\r\n" + fields + b"hi")
+    known = len(wire.factory.known_heads)
+    wire.say(b"PUT /b?c HTTP/1.1\r\n" + fields + b"ho")
+    assert len(wire.factory.known_heads) == known
+    assert [(each.path, each.query, each.body) for each in wire.asked] == [(b"/a", b"", b"hi"), (b"/b", b"c", b"ho")]
+
+
+def test_known_fields_do_not_vouch_for_a_long_target(wire: Wire) -> None:
+    wire.say(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert wire.say(b"GET /%b HTTP/1.1\r\nHost: h\r\n\r\n" % (b"a" * 200)).startswith(b"HTTP/1.1 414 ")
+
+
 def test_no_more_heads_are_known_than_there_is_room_for(wire: Wire) -> None:
-    """And those of methods that nobody repeats not at all."""
+    """And targets of methods that nobody repeats not at all."""
     heads = wire.factory.known_heads
     for number in range(5000):
-        wire.say(b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number)
-    assert 0 < len(heads) <= 4096
-    known = len(heads)
+        wire.say(b"GET /%d HTTP/1.1\r\nHost: h%d\r\n\r\n" % (number, number))
+    assert 0 < len(heads) <= 2 * 4096
     wire.say(b"PUT /a HTTP/1.1\r\nHost: h\r\n\r\n")
+    known = len(heads)
+    wire.say(b"PUT /b HTTP/1.1\r\nHost: h\r\n\r\n")
     assert len(heads) == known
 
 
