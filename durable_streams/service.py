@@ -308,7 +308,8 @@ class StreamService(Service):
         is_json = found.stream.kind is Kind.JSON
         if found.up_to_date:
             return not is_json or not found.data or found.start == found.stream.earliest
-        return len(found.data) >= wanted and not is_json
+        # More than half of what is wanted goes out as it is: to join the rest to it costs more than to ask again.
+        return 2 * len(found.data) > wanted and not is_json
 
     async def _complete(self, found: Slice, wanted: int) -> Slice:
         """Go on where the storage stopped early, as at the seam of a fork; give whole messages of a JSON stream."""

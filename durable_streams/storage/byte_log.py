@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 
 CHUNK = 64 * 1024
 
@@ -49,22 +50,31 @@ class ByteLog:
         self._open_start = self.end
 
     def read(self, position: int, stop: int) -> bytes:
-        """The bytes from ``position``, which is not below ``start``, up to ``stop`` or the end."""
-        stop = min(stop, self.end)
+        """The bytes from ``position``, which is not below ``start``, up to ``stop`` or the end.
+
+        Where more follows anyway, a chunk that begins there and is more than half of that is all the answer: it need
+        not be copied.
+        """
         if position >= self._open_start:
             offset = self._open_start
-            return bytes(memoryview(self._open)[position - offset : stop - offset]) if stop > position else b""
-        parts: list[bytes | memoryview] = []
+            return bytes(memoryview(self._open)[position - offset : stop - offset])
         index = bisect_right(self._starts, position) - 1
+        first = self._chunks[index]
+        wanted = stop - position
+        if stop < self.end and position == self._starts[index] and wanted < 2 * len(first) <= 2 * wanted:
+            return first
+        return b"".join(self._parts(index, position, min(stop, self.end)))
+
+    def _parts(self, index: int, position: int, stop: int) -> Iterator[memoryview]:
+        """The pieces of the chunks from a number on, and of what is not a chunk yet."""
         while position < stop and index < len(self._chunks):
             offset = self._starts[index]
             chunk = self._chunks[index]
-            parts.append(memoryview(chunk)[position - offset : stop - offset])
+            yield memoryview(chunk)[position - offset : stop - offset]
             position = offset + len(chunk)
             index += 1
         if position < stop:
-            parts.append(memoryview(self._open)[: stop - self._open_start])
-        return b"".join(parts)
+            yield memoryview(self._open)[: stop - self._open_start]
 
     def drop_before(self, position: int) -> None:
         """Forget what lies below ``position``; of what was joined already, memory comes back by whole chunks."""
