@@ -77,7 +77,7 @@ def _complete_journal(copy: Path) -> None:
     number = BaseStore(connection).folded_segment() + 1
     connection.close()
     if not (copy / JOURNAL / segment_name(number)).exists():
-        empty = header(number, HEADER_LENGTH + SEAL_LENGTH) + SegmentWriter(number).seal()
+        empty = header(number, HEADER_LENGTH + SEAL_LENGTH, 0) + SegmentWriter(number, 0).seal()
         (copy / JOURNAL / segment_name(number)).write_bytes(empty)
 
 

@@ -31,6 +31,9 @@ class Files(Protocol):
     def read(self, name: str) -> bytes:
         """The whole content of a file."""
 
+    def size(self, name: str) -> int:
+        """The length of a file in bytes."""
+
     def names(self) -> list[str]:
         """The files in the directory, in any order."""
 
@@ -88,6 +91,9 @@ class OsFiles:
 
     def read(self, name: str) -> bytes:
         return (self._directory / name).read_bytes()
+
+    def size(self, name: str) -> int:
+        return (self._directory / name).stat().st_size
 
     def names(self) -> list[str]:
         return os.listdir(self._directory)

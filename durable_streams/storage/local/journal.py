@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import secrets
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +24,8 @@ from durable_streams.storage.local.segment import (
 )
 
 SPARE = "spare"
+MOST_RETIRED = 2
+"""Files of folded segments that wait to become segments again; in steady work one is enough."""
 
 _NAME = re.compile(r"([0-9]{16})\.journal")
 
@@ -84,7 +88,9 @@ def _secure_end(files: Files, name: str, number: int, reader: SegmentReader, con
     write it: so both are written again.
     """
     file = files.open(name)
-    file.write(reader.last, content[reader.last : reader.end] + SegmentWriter(number, reader.batches).seal())
+    file.write(
+        reader.last, content[reader.last : reader.end] + SegmentWriter(number, reader.salt, reader.batches).seal()
+    )
     file.sync()
     file.close()
 
@@ -102,12 +108,16 @@ class Journal:
 
     Two segments are kept ready: the active one and a spare. Whatever fits into one of them can be written without
     asking the file system for space, so who looks at ``room`` before deciding never meets a full disk afterwards.
+
+    The file of a folded segment becomes a spare again: a sync of blocks that have been written before is faster,
+    because the file system has nothing of its own to record.
     """
 
     def __init__(self, files: Files, newest: int, segment_bytes: int) -> None:
         """Begin a new segment after ``newest``. Raises ``OSError``."""
         self._files = files
         self._segment_bytes = segment_bytes
+        self._retired: deque[str] = deque()
         self.number = newest + 1
         for name in files.names():
             if name.startswith(SPARE):
@@ -122,7 +132,7 @@ class Journal:
         self._file = segment.file
         self._capacity = segment.capacity
         self._position = HEADER_LENGTH
-        self._writer = SegmentWriter(self.number)
+        self._writer = SegmentWriter(self.number, segment.salt)
 
     def allocate(self, number: int, payload_bytes: int) -> SpareSegment:
         """Make a segment with room for a record of ``payload_bytes`` at least.
@@ -132,14 +142,32 @@ class Journal:
         overhead = HEADER_LENGTH + BATCH_LENGTH + RECORD_LENGTH + SEAL_LENGTH
         capacity = max(self._segment_bytes, payload_bytes + overhead)
         name = f"{SPARE}-{number}"
-        file = self._files.allocate(name, capacity)
+        file = self._file_for(name, capacity)
+        salt = secrets.randbits(32)
         try:
-            file.write(0, header(number, capacity))
+            file.write(0, header(number, capacity, salt))
             file.sync()
         except OSError:
             file.close()
             raise
-        return SpareSegment(name, file, capacity)
+        return SpareSegment(name, file, capacity, salt)
+
+    def _file_for(self, name: str, capacity: int) -> JournalFile:
+        if capacity != self._segment_bytes or not self._retired:
+            return self._files.allocate(name, capacity)
+        self._files.rename(self._retired.popleft(), name)
+        return self._files.open(name)
+
+    def retire(self, number: int) -> None:
+        """Take away a segment that has been folded, or keep its file to be used again. Raises ``OSError``."""
+        name = segment_name(number)
+        if len(self._retired) < MOST_RETIRED and self._files.size(name) == self._segment_bytes:
+            # Under a name that no start takes for a segment, whatever becomes of the file.
+            retired = f"{SPARE}-used-{number}"
+            self._files.rename(name, retired)
+            self._retired.append(retired)
+        else:
+            self._files.remove(name)
 
     @property
     def has_spare(self) -> bool:
@@ -212,11 +240,12 @@ def _write(file: JournalFile, position: int, data: bytes) -> None:
 
 @dataclass(frozen=True)
 class SpareSegment:
-    """An allocated segment that has only its header."""
+    """An allocated segment whose header alone is its own; what follows may be left over from another one."""
 
     name: str
     file: JournalFile
     capacity: int
+    salt: int
 
     @property
     def room(self) -> int:

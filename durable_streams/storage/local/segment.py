@@ -1,17 +1,18 @@
 """The format of one journal segment: a header, then batches of records, then a seal.
 
-All numbers are little-endian. Every checksum is a CRC-32 that begins with the segment's number, so that bytes left
-over from another segment are never taken for records of this one.
+All numbers are little-endian. Every checksum of a batch or record is a CRC-32 that begins with the segment's number and
+a random one, so that neither bytes left over from the segment that the file was before nor bytes that a client made up
+are ever taken for records of this one.
 
 ========  =====  ==============================================================
-header    32     ``DSJRNL01``, segment number (8), capacity (8), zeros (4), CRC of all before (4)
+header    32     ``DSJRNL02``, segment number (8), capacity (8), random number (4), CRC of all before (4)
 batch     24     ``DSBATCH`` and ``0x00`` or ``0x01`` for the seal, batch number (8), length of its records (4), CRC (4)
 record    8 + n  length n (4), CRC of the payload (4), the payload: one event as MessagePack
 ========  =====  ==============================================================
 
 A batch is what one sync made durable. The newest segment may end within a batch, because that one was never
 acknowledged; a damaged batch that another one follows, or a segment without its seal that another one follows, is
-corruption.
+corruption. Segments of the version before begin with ``DSJRNL01``; their random number is 0.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ BATCH_LENGTH = 24
 RECORD_LENGTH = 8
 SEAL_LENGTH = BATCH_LENGTH
 
-_MAGIC = b"DSJRNL01"
+_MAGIC = b"DSJRNL02"
+_MAGICS = (b"DSJRNL01", _MAGIC)
 _BATCH = b"DSBATCH\x00"
 _SEAL = b"DSBATCH\x01"
-_HEADER_BODY = struct.Struct("<8sQQ4x")
+_HEADER_BODY = struct.Struct("<8sQQI")
 _BATCH_BODY = struct.Struct("<8sQI")
 _CRC = struct.Struct("<I")
 _RECORD = struct.Struct("<II")
@@ -50,20 +52,21 @@ class SegmentDamaged(Exception):
         self.reason = reason
 
 
-def _seed(number: int) -> int:
-    return crc32(number.to_bytes(8, "little"))
+def _seed(number: int, salt: int) -> int:
+    return crc32(number.to_bytes(8, "little")) ^ salt
 
 
-def header(number: int, capacity: int) -> bytes:
-    body = _HEADER_BODY.pack(_MAGIC, number, capacity)
+def header(number: int, capacity: int, salt: int) -> bytes:
+    """The beginning of a segment; ``salt`` is its random number, of 32 bits."""
+    body = _HEADER_BODY.pack(_MAGIC, number, capacity, salt)
     return body + _CRC.pack(crc32(body))
 
 
 class SegmentWriter:
     """Frames the batches of one segment, those after the first ``batches``."""
 
-    def __init__(self, number: int, batches: int = 0) -> None:
-        self._seed = _seed(number)
+    def __init__(self, number: int, salt: int, batches: int = 0) -> None:
+        self._seed = _seed(number, salt)
         self._batch = batches
 
     def batch(self, payloads: Sequence[bytes]) -> bytes:
@@ -92,12 +95,12 @@ class SegmentReader:
     """Reads a segment back. After ``events`` has been exhausted, ``end`` is where the good batches end.
 
     ``last`` is where the last of them begins, ``batches`` how many there were; ``sealed`` tells whether the seal was
-    there.
+    there, ``salt`` is the segment's random number.
     """
 
     def __init__(self, number: int, content: bytes) -> None:
         self._number = number
-        self._seed = _seed(number)
+        self._seed = self.salt = 0
         self._content = content
         self.last = self.end = HEADER_LENGTH
         self.batches = 0
@@ -122,15 +125,16 @@ class SegmentReader:
 
     def _check_header(self) -> None:
         content = self._content
-        if len(content) < HEADER_LENGTH or content[:8] != _MAGIC:
+        if len(content) < HEADER_LENGTH or content[:8] not in _MAGICS:
             raise SegmentDamaged(0, "it is not a journal segment of this version")
-        _, number, capacity = _HEADER_BODY.unpack_from(content)
+        _, number, capacity, self.salt = _HEADER_BODY.unpack_from(content)
         if _CRC.unpack_from(content, HEADER_LENGTH - 4)[0] != crc32(content[: HEADER_LENGTH - 4]):
             raise SegmentDamaged(0, "its header is damaged")
         if number != self._number:
             raise SegmentDamaged(0, f"its header says segment {number}")
         if len(content) < capacity:
             raise SegmentDamaged(len(content), f"it was truncated from {capacity} bytes")
+        self._seed = _seed(number, self.salt)
 
     def _batch_at(self, position: int, number: int) -> int | None:
         """The length of the batch's records; None when it is the seal."""

@@ -39,7 +39,7 @@ from durable_streams.storage.local.directory import DataDirectory
 from durable_streams.storage.local.entries import AppendEntry, Barrier, EventEntry
 from durable_streams.storage.local.files import Files, OsFiles
 from durable_streams.storage.local.hot_stream import HotStream
-from durable_streams.storage.local.journal import Journal, segment_name
+from durable_streams.storage.local.journal import Journal
 from durable_streams.storage.local.listing import Listing
 from durable_streams.storage.local.recovery import recover
 from durable_streams.storage.local.residents import Residents, access_staleness
@@ -214,7 +214,7 @@ class LocalStorage:
         self._residents.segment_folded(segment)
         self._look_at_load()
         try:
-            self._files.remove(segment_name(segment))
+            self._journal.retire(segment)
         except OSError as error:
             _log.error("journal segment {segment} cannot be removed: {error}", segment=segment, error=str(error))
 

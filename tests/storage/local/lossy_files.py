@@ -98,6 +98,9 @@ class LossyFiles:
         upon_read()
         return bytes(self._names[name].current)
 
+    def size(self, name: str) -> int:
+        return len(self._names[name].current)
+
     def names(self) -> list[str]:
         return list(self._names)
 

@@ -80,7 +80,7 @@ def _run(work: Callable[[], _T], done: Deferred[_T]) -> None:
 
 
 class ClockWorkers:
-    """Reads and allocates at once; writes after ``delay()``, as a thread would; folds by a ``ClockFolder``."""
+    """Reads at once; allocates as time passes; writes after ``delay()``; folds by a ``ClockFolder``."""
 
     def __init__(self, clock: Clock, files: Files, delay: Callable[[], float] = lambda: 0.0) -> None:
         self._clock = clock
@@ -102,7 +102,11 @@ class ClockWorkers:
         _run(work, done)
         return done
 
-    allocate = read
+    def allocate(self, work: Callable[[], _T], /) -> Deferred[_T]:
+        done: Deferred[_T] = Deferred()
+        # Not at once: who asks may be called by a Deferred, which would keep a simulated crash to itself.
+        self._clock.callLater(0, _run, work, done)
+        return done
 
     def folder(self, directory: Path, folded: Callable[[int], None]) -> ClockFolder:
         folder = ClockFolder(self._clock, directory, self._files, folded, self._delay)

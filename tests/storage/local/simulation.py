@@ -137,8 +137,17 @@ class Simulation:
 
     def _one_step(self) -> None:
         kind = self.random.choices(
-            (self._create, self._append, self._close_stream, self._delete, self._read, self._wait, self._sweep),
-            (6, 40, 3, 5, 10, 12, 4),
+            (
+                self._create,
+                self._append,
+                self._close_stream,
+                self._delete,
+                self._read,
+                self._wait,
+                self._sweep,
+                self._fill,
+            ),
+            (6, 40, 3, 5, 10, 12, 4, 3),
         )[0]
         kind(self.random.choice(PATHS))
 
@@ -266,6 +275,19 @@ class Simulation:
             self._check_was_decided(path, stream, accepted and stream.retention.max_age is not None)
         if random.random() < 0.3:
             self._read(path)
+
+    def _fill(self, path: str) -> None:
+        """Append until the journal has gone on to the next segment, or to the one after that, slowly enough to wait
+        for no room.
+        """
+        for _ in range(self.random.randrange(40)):
+            stream = self._open_stream(path)
+            if stream is None or stream.retention.max_age is not None:
+                return
+            command = Append(path, self.random.randbytes(40_000), TYPE)
+            self._apply_append(stream, command)
+            self._expect(self.storage.append(command), True, path)
+            self.clock.advance(self.random.choice((0.0, 0.3)))
 
     def _expect_no_change(self, answer: Deferred[Any], path: str) -> None:
         """A duplicate: accepted, but only once what it repeats is durable."""

@@ -66,6 +66,7 @@ def test_a_fork_that_waits_for_room_finds_its_source(tmp_path: Path) -> None:
 def test_who_was_refused_room_leaves_nothing_behind(tmp_path: Path) -> None:
     """A stream whose append was refused may leave memory, and answers do not wait for anything."""
     bench = _bench(tmp_path)
+    bench.workers.fold_delay = 1e6
     bench.files.fault["allocate"] = OSError("No space left on device")
     with pytest.raises(StorageUnavailable):
         bench.fill(bytearray(), "filler")
