@@ -14,7 +14,7 @@ from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
 from durable_streams.measures import Measure, Timing
-from durable_streams.protocol.commands import Append, Create, Delete
+from durable_streams.protocol.commands import Append, Command, Create, Delete
 from durable_streams.protocol.results import (
     AppendResult,
     CreateResult,
@@ -29,8 +29,8 @@ class IStorage(Interface):
 
     Every command is decided by the rules in ``durable_streams.protocol`` and takes effect whole or not at all. Commands
     for one stream take effect in the order of the calls. A Deferred fires only when its effect is as durable as
-    ``durability`` says, and nobody sees an effect before that. Cancelling a Deferred does not undo a command that has
-    begun. An expired stream is no longer there, even when nobody has looked for a while.
+    ``durability`` says, and nobody sees an effect before that. Cancelling the Deferred of a command stops the waiting,
+    not the command. An expired stream is no longer there, even when nobody has looked for a while.
 
     Besides the errors named below, any member may fail with ``StorageUnavailable`` (nothing changed, try again) or
     ``StorageFailed`` (an operator must look).
@@ -38,8 +38,16 @@ class IStorage(Interface):
 
     durability: str = Attribute("One short sentence for people: what survives what.")
 
+    def announce_to(performed: Callable[[Command, Any], object]) -> None:
+        """Call ``performed`` with every command that takes effect, and with its result.
+
+        That is when the effect can be seen and just before the command's Deferred fires, also when nobody waits for
+        that any more; in the order of the effects on each stream. A command that changes nothing is not told of.
+        ``performed`` never raises. There is one; a later call replaces it.
+        """
+
     def open() -> Deferred[str]:
-        """Make ready. Called once, before any other member.
+        """Make ready. Called once, before any other member but ``announce_to``.
 
         Fires with one line that tells an operator what was found. Fails with ``StorageFailed`` when the kept data
         cannot be trusted, naming file and position.

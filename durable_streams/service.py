@@ -52,7 +52,6 @@ from durable_streams.protocol.results import (
     StreamDescription,
 )
 from durable_streams.protocol.retention import Retention
-from durable_streams.settled import is_settled
 from durable_streams.span import extended
 
 MAX_READ_BYTES = 1024 * 1024
@@ -96,6 +95,7 @@ class StreamService(Service):
 
             clock = cast(IReactorTime, reactor)
         self.storage = storage
+        storage.announce_to(self._performed)
         self.notifier: INotifier = notifier or LocalNotifier()
         self.clock = clock
         self.max_read_bytes = max_read_bytes
@@ -204,36 +204,28 @@ class StreamService(Service):
         return self._perform(self.storage.delete, command)
 
     def _perform(self, door: Callable[[Any], Deferred[_T]], command: Command) -> Deferred[_T]:
-        """Run a command to its end and tell the followers, even when the caller has gone away meanwhile."""
         if self._opening is not None:
-            return self.when_open().addCallback(lambda _: self._perform(door, command))
-        done = door(command)
-        if is_settled(done):
-            self._announce(cast(_T, done.result), command)
-            return done
-        answer: Deferred[_T] = Deferred()
-        done.addCallbacks(self._tell, answer.errback, callbackArgs=(command, answer))
-        return answer
+            return self.when_open().addCallback(lambda _: door(command))
+        return door(command)
 
-    def _tell(self, result: _T, command: Command, answer: Deferred[_T]) -> None:
-        answer.callback(self._announce(result, command))
-
-    def _announce(self, result: _T, command: Command) -> _T:
-        self._count(result, command)
-        self.notifier.notify(command.path)
-        if self._observers:
+    def _performed(self, command: Command, result: Any) -> None:
+        """As ``IStorage.announce_to`` has it."""
+        try:
+            self._count(command)
+            self.notifier.notify(command.path)
             self._observers.performed(command, result)
-        return result
+        except Exception:
+            # By its promise no notifier raises; a storage that is telling of many commands must not hear of one.
+            _log.failure("a change of {path} could not be told", path=command.path)
 
-    def _count(self, result: Any, command: Command) -> None:
+    def _count(self, command: Command) -> None:
         activity = self.activity
         if isinstance(command, Append):
-            if not result.duplicate:
-                activity.appends += 1
-                activity.appended_bytes += len(command.body)
+            activity.appends += 1
+            activity.appended_bytes += len(command.body)
         elif isinstance(command, Delete):
             activity.deleted += 1
-        elif result.created:
+        else:
             activity.created += 1
 
     async def _resolve_fork(self, command: Create, fork: ForkRequest) -> Create:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
 from durable_streams.errors import (
@@ -19,6 +20,7 @@ from durable_streams.errors import (
     StreamGone,
     StreamNotFound,
 )
+from durable_streams.notifier.local import LocalNotifier
 from durable_streams.protocol.commands import Append, Create, ForkRequest, ResolvedSubOffset
 from durable_streams.protocol.offsets import offset_of
 from durable_streams.protocol.producers import ProducerClaim
@@ -294,6 +296,21 @@ def test_a_caller_that_leaves_loses_no_append(slow: Slow) -> None:
         outcome(append)
     slow.storage.commit()
     assert outcome(waiting).data == b"kept"
+
+
+def test_a_notifier_that_breaks_its_promise_harms_no_command(clock: Clock) -> None:
+    """What it raises is logged; the storage is telling of others too."""
+
+    class Broken(LocalNotifier):
+        def notify(self, path: str) -> None:
+            raise ZeroDivisionError
+
+    service = StreamService(MemoryStorage(clock), Broken(), clock)
+    service.startService()
+    with capturedLogs() as logged:
+        assert outcome(service.create("s", data=b"kept")).created
+    assert [event["log_failure"].type for event in logged if "log_failure" in event] == [ZeroDivisionError]
+    outcome(service.stopService())
 
 
 def test_a_producer_that_left_has_used_its_number(slow: Slow) -> None:

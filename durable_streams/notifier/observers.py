@@ -9,19 +9,18 @@ from twisted.logger import Logger
 
 from durable_streams.interfaces import IStreamObserver
 from durable_streams.protocol.commands import Append, Command, Create
-from durable_streams.protocol.results import AppendResult, CreateResult
+from durable_streams.protocol.results import AppendResult
+
+_FAILED = "an observer of streams failed"
 
 _log = Logger()
 
 
 class StreamObservers:
-    """Tells each ``IStreamObserver`` of commands that have become durable; a falsy value when there is none."""
+    """Tells each ``IStreamObserver`` of commands that have become durable."""
 
     def __init__(self) -> None:
         self._observers: list[IStreamObserver] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._observers)
 
     def add(self, observer: IStreamObserver) -> Callable[[], None]:
         """Tell ``observer`` from now on; returns what ends that, and may be called again without effect."""
@@ -36,17 +35,16 @@ class StreamObservers:
         if isinstance(command, Append):
             self._appended(command.path, result)
         elif isinstance(command, Create):
-            self._created(command, result)
+            self._tell_all(lambda observer: observer.stream_created(command, result.stream))
         else:
             self._tell_all(lambda observer: observer.stream_deleted(command.path))
 
     def _appended(self, path: str, result: AppendResult) -> None:
-        if not result.duplicate:
-            self._tell_all(lambda observer: observer.stream_appended(path, result))
-
-    def _created(self, command: Create, result: CreateResult) -> None:
-        if result.created:
-            self._tell_all(lambda observer: observer.stream_created(command, result.stream))
+        for observer in self._observers:
+            try:
+                observer.stream_appended(path, result)
+            except Exception:
+                _log.failure(_FAILED)
 
     def expired(self, path: str) -> None:
         """A stream at ``path`` has expired."""
@@ -57,4 +55,4 @@ class StreamObservers:
             try:
                 tell(observer)
             except Exception:
-                _log.failure("an observer of streams failed")
+                _log.failure(_FAILED)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import nsmallest
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -16,7 +18,7 @@ from durable_streams.errors import (
 from durable_streams.interfaces import IMeasured, IStorage
 from durable_streams.measures import Measure
 from durable_streams.protocol.appending import decide_append
-from durable_streams.protocol.commands import Append, Create, Delete
+from durable_streams.protocol.commands import Append, Command, Create, Delete
 from durable_streams.protocol.creation import confirm_existing, decide_create
 from durable_streams.protocol.events import Appended, StreamCreated, StreamDeleted, Trimmed
 from durable_streams.protocol.reading import start_of
@@ -50,6 +52,10 @@ class MemoryStorage:
         self._trims = TrimQueue()
         self._ids = StreamIds()
         self._expired: list[str] = []
+        self._performed: Callable[[Command, Any], object] = lambda command, result: None
+
+    def announce_to(self, performed: Callable[[Command, Any], object]) -> None:
+        self._performed = performed
 
     def open(self) -> Deferred[str]:
         return succeed("in memory, empty")
@@ -72,9 +78,11 @@ class MemoryStorage:
                 return succeed(CreateResult(describe(existing, self._clock.seconds()), False))
             now = self._clock.seconds()
             event = decide_create(command, source, self._ids.next(now), now)
-            return succeed(CreateResult(describe(self._create(event), now), True))
         except StreamError as refusal:
             return fail(refusal)
+        result = CreateResult(describe(self._create(event), now), True)
+        self._performed(command, result)
+        return succeed(result)
 
     def _create(self, event: StreamCreated) -> Stream:
         self._catalog.apply(event)
@@ -96,7 +104,10 @@ class MemoryStorage:
             self._append(event)
         claim = command.producer
         producer = None if claim is None else stream.producers.get(claim.producer_id)
-        return succeed(AppendResult(stream.stream_id, stream.tail, stream.closed, event is None, producer))
+        result = AppendResult(stream.stream_id, stream.tail, stream.closed, event is None, producer)
+        if event is not None:
+            self._performed(command, result)
+        return succeed(result)
 
     def _append(self, event: Appended) -> None:
         self._catalog.apply(event)
@@ -120,6 +131,7 @@ class MemoryStorage:
             self._delete(self._stream(command.path))
         except StreamError as refusal:
             return fail(refusal)
+        self._performed(command, None)
         return succeed(None)
 
     def _delete(self, stream: Stream) -> None:

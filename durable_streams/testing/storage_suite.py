@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from twisted.internet.defer import CancelledError
 from zope.interface.verify import verifyObject
 
 from durable_streams.errors import (
@@ -35,7 +36,7 @@ from durable_streams.errors import (
     StreamSeqRegression,
 )
 from durable_streams.interfaces import IStorage
-from durable_streams.protocol.commands import Append, Create, ForkRequest, ResolvedSubOffset
+from durable_streams.protocol.commands import Append, Command, Create, Delete, ForkRequest, ResolvedSubOffset
 from durable_streams.protocol.producers import ProducerClaim, ProducerState
 from durable_streams.testing.retention_suite import RetentionSuite
 from durable_streams.testing.storage_driver import BEGINNING_OF_TIME
@@ -50,6 +51,58 @@ class StorageSuite(RetentionSuite):
         verifyObject(IStorage, self.storage)
         assert self.storage.durability
         assert self.storage.failure() is None
+
+    # --- telling
+
+    def test_effects_are_told_in_order_before_they_are_answered(self) -> None:
+        told, answered = self.told(), []
+        commands = [Create("s"), Append("s", b"one"), Append("s", b"two"), Append("s", close=True), Delete("s")]
+        for command in commands:
+            door = getattr(self.storage, type(command).__name__.lower())
+            door(command).addCallback(lambda result: answered.append((len(told), result)))
+        while len(answered) < len(commands):
+            self.settle()
+        assert [command for command, _ in told] == commands
+        assert [(number, result) for number, (_, result) in enumerate(told, 1)] == answered
+
+    def test_who_is_told_sees_the_effect(self) -> None:
+        seen: list[Any] = []
+        self.storage.announce_to(lambda command, result: self.storage.describe("s").addBoth(seen.append))
+        self.create("s")
+        self.append("s", b"data")
+        self.append("s", close=True)
+        self.delete("s")
+        assert [(found.tail, found.closed) for found in seen[:3]] == [(0, False), (4, False), (4, True)]
+        assert seen[3].check(StreamNotFound)
+
+    def test_an_effect_is_told_though_nobody_waits(self) -> None:
+        told = self.told()
+        for answer in (self.storage.create(Create("s")), self.storage.append(Append("s", b"data"))):
+            answer.addErrback(lambda failure: failure.trap(CancelledError) and None)
+            answer.cancel()
+        assert self.content("s") == b"data"
+        self.storage.delete(Delete("s")).addErrback(lambda _: None).cancel()
+        with pytest.raises(StreamNotFound):
+            self.describe("s")
+        assert [type(command) for command, _ in told] == [Create, Append, Delete]
+
+    def test_what_changes_nothing_is_not_told(self) -> None:
+        self.create("s")
+        self.produce("s", b"data", 0, 0)
+        told = self.told()
+        self.create("s")
+        self.produce("s", b"data", 0, 0)
+        with pytest.raises(StreamNotFound):
+            self.delete("none")
+        with pytest.raises(EmptyAppend):
+            self.append("s")
+        assert told == []
+
+    def told(self) -> list[tuple[Command, Any]]:
+        """What the storage announces from now on."""
+        told: list[tuple[Command, Any]] = []
+        self.storage.announce_to(lambda command, result: told.append((command, result)))
+        return told
 
     # --- creating (Section 5.1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from twisted.internet.defer import Deferred
 
@@ -296,9 +298,16 @@ class TestStreamsThatChangeDuringCreation:
     """6.2: a subscription is created while streams go on; nothing may fall between."""
 
     @pytest.fixture
+    def world(self) -> Iterator[World]:
+        world = World(storage=SlowListing)
+        yield world
+        world.stop()
+
+    @pytest.fixture
     def slow(self, world: World) -> SlowListing:
         """Creation of ``sub`` is waiting for the list of streams, in which ``events/old`` is."""
-        storage = world.streams.storage = SlowListing(world.clock)
+        storage = world.streams.storage
+        assert isinstance(storage, SlowListing)
         world.create("events/old", 1)
         storage.slow = True
         asked = configuration(type="webhook", webhook_url=HOOK, pattern="events/*")

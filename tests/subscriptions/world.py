@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from durable_streams.interfaces import IStorage
 from durable_streams.protocol.offsets import offset_of
 from durable_streams.service import StreamService
 from durable_streams.storage.memory import MemoryStorage
@@ -200,10 +201,15 @@ def sqlite_store(path: Path) -> SqliteSubscriptionStore:
 class World:
     """``streams`` outlive a crash; ``subscriptions`` are begun again on the same store."""
 
-    def __init__(self, store: ISubscriptionStore | None = None, settings: SubscriptionSettings | None = None) -> None:
+    def __init__(
+        self,
+        store: ISubscriptionStore | None = None,
+        settings: SubscriptionSettings | None = None,
+        storage: Callable[[Clock], IStorage] = MemoryStorage,
+    ) -> None:
         self.clock = Clock()
         self.clock.advance(NOW)
-        self.streams = StreamService(MemoryStorage(self.clock), clock=self.clock)
+        self.streams = StreamService(storage(self.clock), clock=self.clock)
         self.streams.startService()
         self.receivers = Receivers(self.clock)
         self.chance = Foreseen()

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from durable_streams.errors import StorageFailed
-from durable_streams.protocol.events import Appended
+from durable_streams.protocol.commands import Append, Command
 from durable_streams.protocol.results import AppendResult
 from durable_streams.storage.local.hot_stream import HotStream
 
@@ -22,49 +22,50 @@ def failed(failure: Failure) -> StorageFailed:
 
 
 class AppendEntry:
-    """An append: readers see it from its commit on, then its writer hears of it."""
+    """An append: readers see it from its commit on, then followers and its writer hear of it."""
 
-    __slots__ = ("_closed", "_committed", "_done", "_hot", "_result", "_tail")
+    __slots__ = ("_command", "_committed", "_done", "_hot", "_performed", "_result")
 
     def __init__(
         self,
         hot: HotStream,
-        event: Appended,
-        committed: Callable[[HotStream, int], None],
+        command: Append,
         result: AppendResult,
+        committed: Callable[[HotStream, int], None],
+        performed: Callable[[Command, AppendResult], object],
         done: Deferred[AppendResult],
     ) -> None:
         self._hot = hot
-        self._tail = event.start + len(event.data)
-        self._closed = event.closed
-        self._committed = committed
+        self._command = command
         self._result = result
+        self._committed = committed
+        self._performed = performed
         self._done = done
 
     def committed(self, segment: int) -> None:
-        hot = self._hot
-        hot.tail = self._tail
-        if self._closed:
+        hot, result = self._hot, self._result
+        hot.tail = result.tail
+        if result.closed:
             hot.closed = True
         self._committed(hot, segment)
-        self._done.callback(self._result)
+        self._performed(self._command, result)
+        self._done.callback(result)
 
     def refused(self, failure: Failure) -> None:
         self._done.errback(failed(failure))
 
 
-class EventEntry:
-    """Any other event; ``after`` is called with the segment when it is durable, ``done`` fires behind that."""
+class EventEntry(Generic[_T]):
+    """Any other event; ``after`` is called with the segment when it is durable, ``done`` fires with what that gives."""
 
     __slots__ = ("_after", "_done")
 
-    def __init__(self, after: Callable[[int], None], done: Deferred[None]) -> None:
+    def __init__(self, after: Callable[[int], _T], done: Deferred[_T]) -> None:
         self._after = after
         self._done = done
 
     def committed(self, segment: int) -> None:
-        self._after(segment)
-        self._done.callback(None)
+        self._done.callback(self._after(segment))
 
     def refused(self, failure: Failure) -> None:
         self._done.errback(failed(failure))

@@ -24,7 +24,7 @@ from durable_streams.errors import (
 from durable_streams.interfaces import IMeasured, IStorage
 from durable_streams.measures import Measure, Timing
 from durable_streams.protocol.appending import decide_append
-from durable_streams.protocol.commands import Append, Create, Delete
+from durable_streams.protocol.commands import Append, Command, Create, Delete
 from durable_streams.protocol.creation import confirm_existing, decide_create
 from durable_streams.protocol.events import Event, StreamAccessed, StreamCreated, StreamDeleted, Trimmed
 from durable_streams.protocol.reading import start_of
@@ -85,8 +85,12 @@ class LocalStorage:
         self._sweeper = Sweeper(self, self._residents)
         self._expired: list[str] = []
         self._unsettled: dict[str, int] = {}
+        self._performed: Callable[[Command, Any], object] = lambda command, result: None
         self._refusing = False
         self._closing = False
+
+    def announce_to(self, performed: Callable[[Command, Any], object]) -> None:
+        self._performed = performed
 
     # --- opening and closing
 
@@ -186,7 +190,11 @@ class LocalStorage:
     def _batch_done(self) -> None:
         failure = self._committer.failure
         if failure is None:
-            self._space.pass_on()
+            newest = self._journal.number - 1
+            if newest == self._sealed:
+                self._space.pass_on()
+            else:
+                self._fold_sealed(newest)
             return
         self._look_at_load()
         self._space.refuse(StorageFailed(f"the journal failed: {failure.getErrorMessage()}"))
@@ -240,12 +248,14 @@ class LocalStorage:
             event = decide_create(command, source, self._ids.next(now), now)
         except StreamError as refusal:
             return self._refused(refusal, *paths)
-        return self._commit(event, command.path).addCallback(lambda _: self._created(event))
+        return self._commit(event, command.path, lambda: self._created(command, event))
 
-    def _created(self, event: StreamCreated) -> CreateResult:
+    def _created(self, command: Create, event: StreamCreated) -> CreateResult:
         stream = Stream(event)
         self._sweeper.watch(stream)
-        return CreateResult(HotStream(stream, stream.tail).describe(event.at), True)
+        result = CreateResult(HotStream(stream, stream.tail).describe(event.at), True)
+        self._performed(command, result)
+        return result
 
     def append(self, command: Append) -> Deferred[AppendResult]:
         length = len(command.body)
@@ -280,15 +290,17 @@ class LocalStorage:
         producer = None if claim is None else stream.producers.get(claim.producer_id)
         done: Deferred[AppendResult] = Deferred()
         result = AppendResult(stream.stream_id, stream.tail, stream.closed, False, producer)
-        on_commit = self._on_commit if stream.boundaries is None else partial(self._on_trim, stream.earliest)
-        self._committer.submit(encode_event(event), AppendEntry(hot, event, on_commit, result, done))
+        committed = self._residents.committed
+        if stream.boundaries is not None:
+            committed = partial(self._on_trim, stream.earliest)
+        self._committer.submit(encode_event(event), AppendEntry(hot, command, result, committed, self._performed, done))
         return done
 
     def _on_trim(self, earliest: int, hot: HotStream, segment: int) -> None:
         """An event that may have dropped something is durable: the stream begins at ``earliest`` from now on."""
         self._residents.begins_at(hot, earliest)
         self._sweeper.watch_age(hot.stream)
-        self._on_commit(hot, segment)
+        self._residents.committed(hot, segment)
 
     def delete(self, command: Delete) -> Deferred[None]:
         return self._admitted((command.path,), 0, lambda: self._delete(command))
@@ -298,24 +310,32 @@ class LocalStorage:
             hot = self._hot(command.path)
         except StreamError as refusal:
             return self._refused(refusal, command.path)
-        return self._commit(StreamDeleted(hot.stream.stream_id, self._clock.seconds()), command.path)
+        event = StreamDeleted(hot.stream.stream_id, self._clock.seconds())
+        return self._commit(event, command.path, lambda: self._deleted(command))
 
-    def _commit(self, event: Event, path: str) -> Deferred[None]:
-        """Apply an event that changes which streams there are; nobody looks at their paths before it is durable."""
+    def _deleted(self, command: Delete) -> None:
+        self._performed(command, None)
+
+    def _commit(self, event: Event, path: str, performed: Callable[[], _T]) -> Deferred[_T]:
+        """Apply an event that changes which streams there are; nobody looks at their paths before it is durable.
+
+        ``performed`` is called when it is; the Deferred fires with what that gives.
+        """
         affected = self._residents.apply(event)
         paths = {path, *(hot.stream.path for hot in affected)}
         for hot in affected:
             hot.pending += 1
         for one in paths:
             self._unsettled[one] = self._unsettled.get(one, 0) + 1
-        done: Deferred[None] = Deferred()
+        done: Deferred[_T] = Deferred()
 
-        def settle(segment: int) -> None:
+        def settle(segment: int) -> _T:
             for hot in affected:
-                self._on_commit(hot, segment)
+                self._residents.committed(hot, segment)
             for one in paths:
                 self._residents.deletion_committed(one, segment)
                 self._settle(one)
+            return performed()
 
         self._committer.submit(encode_event(event), EventEntry(settle, done))
         return done
@@ -326,11 +346,6 @@ class LocalStorage:
             self._unsettled[path] = left
         else:
             del self._unsettled[path]
-
-    def _on_commit(self, hot: HotStream, segment: int) -> None:
-        self._residents.committed(hot, segment)
-        if segment - 1 != self._sealed:
-            self._fold_sealed(segment - 1)
 
     def _fold_sealed(self, newest: int) -> None:
         for number in range(self._sealed + 1, newest + 1):
@@ -463,7 +478,8 @@ class LocalStorage:
         if self._refuses_internal():
             raise StreamNotFound(stream.path)
         self._expired.append(stream.path)
-        self._commit(StreamDeleted(stream.stream_id, self._clock.seconds()), stream.path).addErrback(lambda _: None)
+        event = StreamDeleted(stream.stream_id, self._clock.seconds())
+        self._commit(event, stream.path, lambda: None).addErrback(lambda _: None)
 
     def _refuses_internal(self) -> bool:
         return self._closing or self._committer.failure is not None or not self._space.admits_internal()
@@ -479,7 +495,7 @@ class LocalStorage:
             hot.pending += 1
             done: Deferred[None] = Deferred()
             done.addErrback(lambda _: None)
-            entry = EventEntry(lambda segment: self._on_commit(hot, segment), done)
+            entry = EventEntry(partial(self._residents.committed, hot), done)
             self._committer.submit(encode_event(StreamAccessed(stream.stream_id, now)), entry)
 
     def expire(self) -> Deferred[list[str]]:
