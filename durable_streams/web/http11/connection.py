@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHalfCloseableDescriptor, IPushProducer
 from twisted.internet.protocol import Protocol
@@ -41,15 +42,12 @@ _LAST_CHUNK = b"0\r\n\r\n"
 Write = Callable[[bytes], None]
 
 
-class Exchange:
+class Exchange(Struct):
     """A request that has been read, and what its connection must know to answer it."""
 
-    __slots__ = ("closes", "is_1_0", "request")
-
-    def __init__(self, request: Request, closes: bool, is_1_0: bool) -> None:
-        self.request = request
-        self.closes = closes
-        self.is_1_0 = is_1_0
+    request: Request
+    closes: bool
+    is_1_0: bool
 
 
 @implementer(IPushProducer)
