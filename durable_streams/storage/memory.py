@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import nsmallest
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -166,14 +165,16 @@ class MemoryStorage:
 
     def list_streams(self, prefix: str, after: str, limit: int) -> Deferred[Page]:
         now = self._clock.seconds()
-        paths = (
-            path
-            for path, stream in self._catalog.by_path.items()
-            if path > after and path.startswith(prefix) and not stream.soft_deleted and not stream.has_expired(now)
-        )
-        found = nsmallest(limit + 1, paths)
-        streams = [describe(self._catalog.by_path[path], now) for path in found[:limit]]
-        return succeed(Page(streams, len(found) > limit))
+        by_path = self._catalog.by_path
+        found: list[StreamDescription] = []
+        for path in self._catalog.paths.below(prefix, after):
+            stream = by_path[path]
+            if stream.soft_deleted or stream.has_expired(now):
+                continue
+            if len(found) == limit:
+                return succeed(Page(found, True))
+            found.append(describe(stream, now))
+        return succeed(Page(found, False))
 
     def expire(self) -> Deferred[list[str]]:
         self._trim()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from heapq import merge
+from itertools import islice
 
 from twisted.internet.defer import Deferred
 
@@ -12,6 +13,7 @@ from durable_streams.errors import StreamError
 from durable_streams.protocol.results import Page, StreamDescription
 from durable_streams.storage.local.base import BaseStore
 from durable_streams.storage.local.workers import Offload
+from durable_streams.storage.path_index import PathIndex
 
 
 class Listing:
@@ -20,7 +22,7 @@ class Listing:
     def __init__(
         self,
         base: BaseStore,
-        in_memory: Iterable[str],
+        in_memory: PathIndex,
         read: Offload,
         describe: Callable[[str], Deferred[StreamDescription]],
     ) -> None:
@@ -35,8 +37,11 @@ class Listing:
         while True:
             start, wanted = after, limit + 1 - len(found)
             cold = await self._read(partial(self._base.paths, prefix, start, wanted))
-            last = cold[-1] if len(cold) == wanted else None
-            for path in merge(cold, self._hot_paths(prefix, start, last)):
+            hot = list(islice(self._in_memory.below(prefix, start), wanted))
+            last = min((paths[-1] for paths in (cold, hot) if len(paths) == wanted), default=None)
+            for path in merge(cold, hot):
+                if last is not None and path > last:
+                    break
                 if found and found[-1].path == path:
                     continue
                 try:
@@ -48,7 +53,3 @@ class Listing:
             if last is None:
                 return Page(found, False)
             after = last
-
-    def _hot_paths(self, prefix: str, after: str, last: str | None) -> list[str]:
-        paths = (path for path in self._in_memory if path > after and path.startswith(prefix))
-        return sorted(path for path in paths if last is None or path <= last)

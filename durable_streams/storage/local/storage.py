@@ -124,7 +124,7 @@ class LocalStorage:
             self._residents, self._base, self._workers.read, self._sweeper.watch, recovery.base_is_empty
         )
         self._cold = ColdBytes(self._base.runs, self._workers.read, self.describe)
-        self._listing = Listing(self._base, self._residents.catalog.by_path, self._workers.read, self.describe)
+        self._listing = Listing(self._base, self._residents.catalog.paths, self._workers.read, self.describe)
         self._journal = Journal(self._files, recovered.newest, self._settings.segment_bytes)
         self._committer = Committer(
             self._journal,
