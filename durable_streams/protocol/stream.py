@@ -10,7 +10,7 @@ from durable_streams.protocol.retention import Boundaries, Retention
 
 
 class Stream:
-    """One stream as the events so far have made it. Changed only by ``Catalog.apply``.
+    """One stream as the events so far have made it. Only events change it, live and replayed by the same code.
 
     ``tail`` is the position after the last byte. ``forks`` counts the forks that need this stream's bytes (Section 2,
     "Reference Count"). ``closed_by`` is the producer's claim of the append that closed it, if it had one.
@@ -94,7 +94,13 @@ class Stream:
         """When the stream expires unless it is accessed before; None is never."""
         return deadline(self.ttl, self.expires_at, self.accessed_at)
 
+    def is_there(self, now: float) -> bool:
+        """Whether it has neither been deleted nor expired."""
+        return not self.soft_deleted and not self.has_expired(now)
+
     def has_expired(self, now: float) -> bool:
+        if self.ttl is None and self.expires_at is None:
+            return False
         end = self.deadline
         return end is not None and now >= end
 

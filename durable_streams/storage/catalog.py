@@ -20,7 +20,8 @@ class Catalog:
     """Streams by path and by id.
 
     ``apply`` is the one place where an event changes state: when a command is accepted, when a journal is replayed, and
-    when it is folded away.
+    when it is folded away. What an append changes is up to ``Stream.apply_append``, which a storage that has the stream
+    at hand may call itself.
     """
 
     def __init__(self) -> None:

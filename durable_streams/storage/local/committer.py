@@ -38,7 +38,7 @@ class Committer:
     While the disk answers fast a batch is synced at once, on the reactor; else by the writer thread, and what comes
     meanwhile waits for the next batch. ``failure`` is set by the first write or sync that fails; from then on nothing
     is written any more, because nobody can know what a failed sync has left on the disk. ``after_batch`` is called
-    after every batch, good or bad.
+    after every batch, good or bad. ``room`` is what ``Journal.room`` was when that last changed.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Committer:
         self._scheduled = False
         self._writing = False
         self._sync_seconds = 0.0
+        self.room = journal.room
         self.waiting_bytes = 0
         self.committed_bytes = 0
         self.timing = Durations(_BOUNDS)
@@ -75,14 +76,23 @@ class Committer:
         """Make an encoded event durable, then tell ``entry``."""
         self._payloads.append(payload)
         self.waiting_bytes += len(payload) + RECORD_LENGTH
-        self.wait(entry)
+        self._entries.append(entry)
+        if not self._scheduled and not self._writing:
+            self._schedule()
 
     def wait(self, entry: Entry) -> None:
         """Tell ``entry`` when all that was submitted before is durable."""
         self._entries.append(entry)
         if not self._scheduled and not self._writing:
-            self._scheduled = True
-            self._clock.callLater(self._delay(), self._flush)
+            self._schedule()
+
+    def look_at_room(self) -> None:
+        """The journal has got another spare segment, or none."""
+        self.room = self._journal.room
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._clock.callLater(self._delay(), self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -99,6 +109,7 @@ class Committer:
             except Exception:
                 self._failed(Failure(), entries)
             else:
+                self.look_at_room()
                 self._commit(write, length, entries)
 
     def _commit(self, write: Write, length: int, entries: list[Entry]) -> None:
@@ -131,8 +142,7 @@ class Committer:
 
     def _go_on(self) -> None:
         if self._entries and not self._scheduled:
-            self._scheduled = True
-            self._clock.callLater(self._delay(), self._flush)
+            self._schedule()
 
     def _tell(self, entries: list[Entry]) -> None:
         segment = self._journal.number

@@ -84,11 +84,13 @@ class Residents:
 
     def apply(self, event: Event) -> list[HotStream]:
         """Apply an event; the answer lists every stream whose row in the base store it changes, removed ones first."""
+        if isinstance(event, Appended):
+            appended = self.hot[event.stream_id]
+            self.append(appended, event)
+            return [appended]
         removed = self.catalog.apply(event)
         affected = [self._remove(stream) for stream in removed]
-        if isinstance(event, Appended):
-            affected.append(self._append(event))
-        elif isinstance(event, StreamCreated):
+        if isinstance(event, StreamCreated):
             affected.extend(self._create(event))
         elif (hot := self.hot.get(event.stream_id)) is not None:
             self._count_boundaries(hot)
@@ -97,12 +99,14 @@ class Residents:
             affected.append(self.hot[fork.source_id])
         return affected
 
-    def _append(self, event: Appended) -> HotStream:
-        hot = self.hot[event.stream_id]
-        hot.log.append(event.data)
-        self.bytes += len(event.data)
-        self._count_boundaries(hot)
-        return hot
+    def append(self, hot: HotStream, event: Appended) -> None:
+        """Apply an event of that stream; what ``apply`` does with it, for who has the stream at hand."""
+        hot.stream.apply_append(event)
+        data = event.data
+        hot.log.append(data)
+        self.bytes += len(data)
+        if hot.stream.boundaries is not None:
+            self._count_boundaries(hot)
 
     def _create(self, event: StreamCreated) -> list[HotStream]:
         self.absent.pop(event.path, None)

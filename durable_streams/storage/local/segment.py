@@ -71,14 +71,11 @@ class SegmentWriter:
 
     def batch(self, payloads: Sequence[bytes]) -> bytes:
         """The bytes of a batch of encoded events."""
-        seed = self._seed
+        seed, pack = self._seed, _RECORD.pack
         parts = [b""]
-        length = 0
         for payload in payloads:
-            parts.append(_RECORD.pack(len(payload), crc32(payload, seed)))
-            parts.append(payload)
-            length += RECORD_LENGTH + len(payload)
-        parts[0] = self._batch_header(_BATCH, length)
+            parts += pack(len(payload), crc32(payload, seed)), payload
+        parts[0] = self._batch_header(_BATCH, sum(map(len, parts)))
         return b"".join(parts)
 
     def seal(self) -> bytes:

@@ -21,6 +21,7 @@ OVERHEAD = 128 * 1024
 """Room for everything in a record but the body: names, header fields, framing."""
 INTERNAL = 64 * 1024
 RETRY_AFTER = 5
+_MARGIN = OVERHEAD + INTERNAL
 
 
 class Waiting(NamedTuple):
@@ -44,14 +45,15 @@ class Space:
 
     def admits(self, length: int) -> bool:
         """Whether a command with a body of ``length`` bytes may be decided now."""
-        return not self._line and self._fits(length)
+        committer = self._committer
+        return not self._line and committer.waiting_bytes + length + _MARGIN <= committer.room
 
     def admits_internal(self) -> bool:
         """Whether a small event of the storage's own fits; those have the last bytes to themselves."""
-        return self._committer.waiting_bytes + INTERNAL <= self._journal.room
+        return self._committer.waiting_bytes + INTERNAL <= self._committer.room
 
     def _fits(self, length: int) -> bool:
-        return self._committer.waiting_bytes + length + OVERHEAD + INTERNAL <= self._journal.room
+        return self._committer.waiting_bytes + length + _MARGIN <= self._committer.room
 
     def wait(self, length: int, go: Callable[[], object], refuse: Callable[[Failure], None]) -> None:
         """Call ``go`` when there is room and all before it have passed, or ``refuse`` when there will be none."""
@@ -70,7 +72,8 @@ class Space:
             return
         self._allocating = True
         self._journal.drop_spare()
-        length = self._line[0].length + OVERHEAD + INTERNAL if self._line else 0
+        self._committer.look_at_room()
+        length = self._line[0].length + _MARGIN if self._line else 0
         allocated = self._offload(partial(self._journal.allocate, self._journal.number + 1, length))
         allocated.addCallbacks(self._allocated, self._no_space)
 
@@ -80,6 +83,7 @@ class Space:
             self.trouble = None
             _log.info("there is room for the journal again")
         self._journal.adopt_spare(spare)
+        self._committer.look_at_room()
         self.pass_on()
 
     def pass_on(self) -> None:

@@ -264,15 +264,22 @@ class LocalStorage:
         if command.producer is not None:
             length += len(command.producer.producer_id)
         hot = self._residents.find(command.path)
-        if hot is None or self._refusing or not self._space.admits(length):
-            return self._admitted((command.path,), length, lambda: self._append(command))
-        return self._append(command)
+        now = self._clock.seconds()
+        if hot is None or self._refusing or not self._space.admits(length) or not hot.stream.is_there(now):
+            return self._admitted((command.path,), length, lambda: self._append_if_there(command))
+        return self._append(command, hot, now)
 
-    def _append(self, command: Append) -> Deferred[AppendResult]:
+    def _append_if_there(self, command: Append) -> Deferred[AppendResult]:
         try:
             hot = self._hot(command.path)
-            stream = hot.stream
-            event = decide_append(stream, command, self._clock.seconds())
+        except StreamError as refusal:
+            return self._refused(refusal, command.path)
+        return self._append(command, hot, self._clock.seconds())
+
+    def _append(self, command: Append, hot: HotStream, now: float) -> Deferred[AppendResult]:
+        stream = hot.stream
+        try:
+            event = decide_append(stream, command, now)
         except StreamError as refusal:
             return self._refused(refusal, command.path)
         claim = command.producer
@@ -283,10 +290,10 @@ class LocalStorage:
             )
         if stream.boundaries is not None:
             # What is too old by now stays out of sight, although it is only forgotten durably with this event.
-            hot.earliest = hot.earliest_at(event.at)
-        self._residents.apply(event)
+            hot.earliest = hot.earliest_at(now)
+        self._residents.append(hot, event)
         hot.pending += 1
-        hot.journaled_access = event.at
+        hot.journaled_access = now
         producer = None if claim is None else stream.producers.get(claim.producer_id)
         done: Deferred[AppendResult] = Deferred()
         result = AppendResult(stream.stream_id, stream.tail, stream.closed, False, producer)

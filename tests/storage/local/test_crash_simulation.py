@@ -8,7 +8,7 @@ from zlib import crc32
 
 import pytest
 
-from durable_streams.protocol.events import Event, StreamCreated
+from durable_streams.protocol.events import Appended, StreamCreated
 from durable_streams.protocol.stream import Stream
 from durable_streams.storage.local import base, segment
 from durable_streams.storage.local.base import BaseStore
@@ -100,15 +100,13 @@ def test_it_finds_a_fork_whose_bytes_are_given_away(tmp_path: Path, monkeypatch:
 
 def test_it_finds_bytes_that_are_dropped_too_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: readers are told that a stream begins later before the append that makes it so is durable."""
-    apply = Residents.apply
+    append = Residents.append
 
-    def hasty(self: Residents, event: Event) -> list[HotStream]:
-        affected = apply(self, event)
-        for hot in affected:
-            self.begins_at(hot, hot.stream.earliest)
-        return affected
+    def hasty(self: Residents, hot: HotStream, event: Appended) -> None:
+        append(self, hot, event)
+        self.begins_at(hot, hot.stream.earliest)
 
-    monkeypatch.setattr(Residents, "apply", hasty)
+    monkeypatch.setattr(Residents, "append", hasty)
     assert _is_found(tmp_path)
 
 
