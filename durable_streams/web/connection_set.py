@@ -25,7 +25,8 @@ class ConnectionSet:
     """An epoll set that lives while it has connections.
 
     Sending wakes the peer, and waking costs as much as the rest of an answer; a peer that is awake takes the next
-    answer for little. So in a round with many requests, the answers are sent together at its end.
+    answer for little. So in a round with many requests, the answers are sent together at its end; those that wait for
+    one commit, which comes at the end of the reactor's turn, right after it.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -33,7 +34,7 @@ class ConnectionSet:
         self._connections: dict[int, Any] = {}
         self._holding: list[Any] = []
         self.gathers = False
-        """Whether an answer is to wait for the end of the round."""
+        """Whether an answer is to wait for the others of its round."""
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -63,7 +64,7 @@ class ConnectionSet:
             self._ready.close()
 
     def hold(self, connection: Any) -> None:
-        """Have a connection send what it holds at the end of the round."""
+        """Have a connection send what it holds when the others of its round do."""
         self._holding.append(connection)
 
     def doRead(self) -> None:
@@ -74,7 +75,18 @@ class ConnectionSet:
             connection = self._connections.get(descriptor)
             if connection is not None:
                 self._read(connection)
+        if self.gathers and len(self._holding) < len(ready):
+            # Due after the commit that the others have asked for.
+            self._reactor.callLater(0, self._end_turn)
+        else:
+            self.gathers = False
+        self._send_held()
+
+    def _end_turn(self) -> None:
         self.gathers = False
+        self._send_held()
+
+    def _send_held(self) -> None:
         holding, self._holding = self._holding, []
         for connection in holding:
             connection.send_held()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableDescriptor
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -16,10 +17,11 @@ from zope.interface import implementer
 from durable_streams.web.connection_set import FEW, ConnectionSet
 
 
-class Watcher:
-    """In the place of the reactor: what it watches."""
+class Watcher(Clock):
+    """In the place of the reactor: what it watches, and what it has to do later."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.watched: list[Any] = []
 
     def addReader(self, reader: Any) -> None:
@@ -144,6 +146,29 @@ def test_many_answers_of_a_round_go_out_together_at_its_end(room: Room) -> None:
     assert not room.set.gathers
     room.round(*asking)
     assert [connection.sent for connection in asking] == [2] * FEW
+
+
+def test_answers_that_one_commit_gives_go_out_together_too(room: Room) -> None:
+    """It comes later in the same turn of the reactor, and those that could be answered in the round are not kept."""
+    asking = [room.connect() for _ in range(FEW)]
+    answered = room.connect(_answer_in_a_while)
+
+    def commit() -> None:
+        assert answered.sent == 1
+        for connection in asking:
+            _answer_in_a_while(connection)
+
+    room.reactor.callLater(0, commit)
+    room.round(*asking, answered)
+    room.reactor.advance(0)
+    assert [connection.sent for connection in asking] == [1] * FEW
+    assert answered.sent == 1
+    assert not room.set.gathers
+
+
+def test_a_round_that_is_answered_leaves_nothing_for_later(room: Room) -> None:
+    room.round(*[room.connect(_answer_in_a_while) for _ in range(FEW)])
+    assert not room.reactor.getDelayedCalls()
 
 
 def test_few_answers_do_not_wait(room: Room) -> None:

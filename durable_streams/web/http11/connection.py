@@ -220,10 +220,9 @@ class Http11Connection(Protocol):
         answer.addCallbacks(self._answered, self._failed)
 
     def _answered(self, response: Response) -> None:
-        # Many are waiting for one commit, and it answers them all in one go: no round is under way.
         self._answer = None
         if not self._gone:
-            self._reply(response, self.transport.write)  # type: ignore[union-attr]  # not gone
+            self.send(response)
 
     def _failed(self, failure: Failure) -> None:
         self._answer = None
