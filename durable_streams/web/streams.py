@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+from msgspec import Struct
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from durable_streams.errors import StreamError
-from durable_streams.protocol.commands import Delete
+from durable_streams.protocol.commands import Append, Delete
 from durable_streams.protocol.content_types import Kind
-from durable_streams.protocol.results import Slice
+from durable_streams.protocol.results import AppendResult, Slice
 from durable_streams.service import StreamService
 from durable_streams.settled import is_settled
 from durable_streams.subscriptions.service import SubscriptionService
@@ -43,6 +44,13 @@ _log = Logger()
 _Answer = Response | Deferred[Response]
 
 
+class _Append(Struct):
+    """An append that is not durable yet; ``handle`` answers it by one callback, for each costs a part of an append."""
+
+    done: Deferred[AppendResult]
+    command: Append
+
+
 class StreamHandlers:
     """Answers every request for a stream of one service."""
 
@@ -56,7 +64,7 @@ class StreamHandlers:
         self.answered: dict[tuple[bytes, int], int] = {}
         self._reads = ReadResponses(settings)
         self._control = None if subscriptions is None else ControlHandlers(subscriptions)
-        self._methods: dict[bytes, Callable[[Request, Target], _Answer]] = {
+        self._methods: dict[bytes, Callable[[Request, Target], _Answer | _Append]] = {
             b"POST": self._append,
             b"GET": self._read,
             b"PUT": self._create,
@@ -72,9 +80,16 @@ class StreamHandlers:
             return self._with_shared_headers(self._refusal_of(Failure()), request)
         if isinstance(answer, Response):
             return self._with_shared_headers(answer, request)
+        if isinstance(answer, _Append):
+            return answer.done.addCallbacks(
+                self._appended, self._refused, callbackArgs=(request, answer.command), errbackArgs=(request,)
+            )
         return answer.addCallbacks(
             self._with_shared_headers, self._refused, callbackArgs=(request,), errbackArgs=(request,)
         )
+
+    def _appended(self, result: AppendResult, request: Request, command: Append) -> Response:
+        return self._with_shared_headers(appended_response(result, command), request)
 
     def _with_shared_headers(self, response: Response, request: Request) -> Response:
         response.shared = self.shared_headers.answer_to(request)
@@ -94,7 +109,7 @@ class StreamHandlers:
         answer = (method if known else b"other", status)
         self.answered[answer] = self.answered.get(answer, 0) + 1
 
-    def _route(self, request: Request, target: Target) -> _Answer:
+    def _route(self, request: Request, target: Target) -> _Answer | _Append:
         if self.settings.listing and target.path == listing.PATH:
             return self._list(request)
         if self._control is not None and is_reserved(target.path):
@@ -129,9 +144,12 @@ class StreamHandlers:
         command = create_command(request, target)
         return _then(self.service.perform_create(command), created_response, _url_of(request))
 
-    def _append(self, request: Request, target: Target) -> _Answer:
+    def _append(self, request: Request, target: Target) -> Response | _Append:
         command = append_command(request, target)
-        return _then(self.service.perform_append(command), appended_response, command)
+        done = self.service.perform_append(command)
+        if is_settled(done):
+            return appended_response(cast(AppendResult, done.result), command)
+        return _Append(done, command)
 
     def _delete(self, request: Request, target: Target) -> _Answer:
         return _then(self.service.perform_delete(Delete(target.path)), lambda _: Response(204, []))
