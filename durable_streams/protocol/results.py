@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from durable_streams.protocol.content_types import Kind
 from durable_streams.protocol.etags import etag
 from durable_streams.protocol.json_messages import SEPARATOR, messages_of
@@ -50,7 +52,7 @@ class CreateResult(NamedTuple):
     created: bool
 
 
-class AppendResult(NamedTuple):
+class AppendResult(Struct, frozen=True):
     """The tail after an append, and whether the stream is closed.
 
     ``duplicate`` says that the batch had been accepted before; ``producer`` is what the stream knows of the producer.

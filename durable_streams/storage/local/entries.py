@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -21,38 +22,27 @@ def failed(failure: Failure) -> StorageFailed:
     return StorageFailed(f"the journal failed: {failure.getErrorMessage()}")
 
 
-class AppendEntry:
+class AppendEntry(Struct):
     """An append: readers see it from its commit on, then followers and its writer hear of it."""
 
-    __slots__ = ("_command", "_committed", "_done", "_hot", "_performed", "_result")
-
-    def __init__(
-        self,
-        hot: HotStream,
-        command: Append,
-        result: AppendResult,
-        committed: Callable[[HotStream, int], None],
-        performed: Callable[[Command, AppendResult], object],
-        done: Deferred[AppendResult],
-    ) -> None:
-        self._hot = hot
-        self._command = command
-        self._result = result
-        self._committed = committed
-        self._performed = performed
-        self._done = done
+    hot: HotStream
+    command: Append
+    result: AppendResult
+    durable: Callable[[HotStream, int], None]
+    performed: Callable[[Command, AppendResult], object]
+    done: Deferred[AppendResult]
 
     def committed(self, segment: int) -> None:
-        hot, result = self._hot, self._result
+        hot, result = self.hot, self.result
         hot.tail = result.tail
         if result.closed:
             hot.closed = True
-        self._committed(hot, segment)
-        self._performed(self._command, result)
-        self._done.callback(result)
+        self.durable(hot, segment)
+        self.performed(self.command, result)
+        self.done.callback(result)
 
     def refused(self, failure: Failure) -> None:
-        self._done.errback(failed(failure))
+        self.done.errback(failed(failure))
 
 
 class EventEntry(Generic[_T]):

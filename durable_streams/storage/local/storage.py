@@ -297,10 +297,10 @@ class LocalStorage:
         producer = None if claim is None else stream.producers.get(claim.producer_id)
         done: Deferred[AppendResult] = Deferred()
         result = AppendResult(stream.stream_id, stream.tail, stream.closed, False, producer)
-        committed = self._residents.committed
+        durable = self._residents.committed
         if stream.boundaries is not None:
-            committed = partial(self._on_trim, stream.earliest)
-        self._committer.submit(encode_event(event), AppendEntry(hot, command, result, committed, self._performed, done))
+            durable = partial(self._on_trim, stream.earliest)
+        self._committer.submit(encode_event(event), AppendEntry(hot, command, result, durable, self._performed, done))
         return done
 
     def _on_trim(self, earliest: int, hot: HotStream, segment: int) -> None:
