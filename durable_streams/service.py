@@ -318,7 +318,7 @@ class StreamService(Service):
                 found = longer
         except OffsetTrimmed as trimmed:
             raise OffsetTrimmed(trimmed.path, found.start, trimmed.earliest) from None
-        return found if length == len(found.data) else found._replace(data=found.data[:length])
+        return found if length == len(found.data) else Slice(found.stream, found.start, found.data[:length])
 
     async def _check_begins_a_message(self, path: str, position: int) -> None:
         before = await self.storage.read(path, position - 1, 1)

@@ -38,7 +38,6 @@ def kind_of(content_type: str) -> Kind:
     return Kind.TEXT if media.startswith("text/") else Kind.BINARY
 
 
-@lru_cache(1024)
 def parse_content_type(value: str) -> str:
     """A well-formed Content-Type, as written. Raises ``MalformedField``."""
     if not _CONTENT_TYPE.fullmatch(value):

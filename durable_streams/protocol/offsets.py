@@ -24,6 +24,11 @@ def offset_of(position: int) -> str:
     return f"0000000000000000_{position:016d}"
 
 
+def encoded_offset_of(position: int) -> bytes:
+    """The token of a position, as it stands in a header field."""
+    return b"0000000000000000_%016d" % position
+
+
 def read_position_of(offset: str) -> int | None:
     """Where a read begins: ``EARLIEST`` for ``-1``, None for ``now``, else the position. Raises ``MalformedField``."""
     if offset == BEGINNING:

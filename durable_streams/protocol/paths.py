@@ -14,7 +14,6 @@ _PART = re.compile(rb"%([0-9A-Fa-f]{2})|([A-Za-z0-9\-._~!$&'()*+,;=:@/])|(.)", r
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
-@lru_cache(4096)
 def canonical_path(raw: bytes) -> str:
     """The canonical, ASCII spelling of a stream's path as it stood in a URL."""
     if _PLAIN.fullmatch(raw):
@@ -22,6 +21,7 @@ def canonical_path(raw: bytes) -> str:
     return _PART.sub(_canonical_part, raw).decode("ascii")
 
 
+@lru_cache(4096)
 def path_named(name: str) -> str:
     """The canonical path of a name that an application chose; a literal ``%`` must be written ``%25``."""
     return canonical_path(name.encode("utf-8", "surrogateescape"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -16,7 +15,7 @@ from durable_streams.protocol.retention import Retention
 from durable_streams.protocol.stream import Stream
 
 
-class StreamDescription(NamedTuple):
+class StreamDescription(Struct, frozen=True):
     """A stream's configuration and state. ``stream_id`` is never reused, not even for the same path.
 
     ``earliest`` is where the stream begins now: what was before it is gone (see ``retention``).
@@ -45,7 +44,7 @@ class StreamDescription(NamedTuple):
         return etag(self.stream_id, self.tail, self.tail, self.closed)
 
 
-class CreateResult(NamedTuple):
+class CreateResult(Struct, frozen=True):
     """The stream as it is now, and whether this command made it."""
 
     stream: StreamDescription
@@ -75,14 +74,14 @@ class AppendResult(Struct, frozen=True):
         return etag(self.stream_id, self.tail, self.tail, self.closed)
 
 
-class Message(NamedTuple):
+class Message(Struct, frozen=True):
     """A message of a JSON stream: its raw bytes, and the offset from which to read on behind it."""
 
     data: bytes
     next_offset: str
 
 
-class Slice(NamedTuple):
+class Slice(Struct, frozen=True):
     """Stored bytes from ``start`` on, and the stream at that moment. ``closed`` tells of the stream, not the slice."""
 
     stream: StreamDescription
@@ -127,7 +126,7 @@ class Slice(NamedTuple):
         return self.stream.closed and self.up_to_date
 
 
-class Page(NamedTuple):
+class Page(Struct, frozen=True):
     """Part of a listing; ``more`` says whether streams follow the last one."""
 
     streams: list[StreamDescription]

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from durable_streams.errors import EmptyAppend, MalformedField
 from durable_streams.protocol.commands import Append
-from durable_streams.protocol.offsets import offset_of
 from durable_streams.protocol.results import AppendResult
-from durable_streams.web.fields import content_type_in, if_match_in, producer_in, says_closed, stream_seq_in
+from durable_streams.web.fields import (
+    content_type_in,
+    if_match_in,
+    next_offset_field,
+    producer_in,
+    says_closed,
+    stream_seq_in,
+)
 from durable_streams.web.request import HeaderList, Request, Response
 from durable_streams.web.target import Target
 
@@ -35,7 +41,7 @@ def appended_response(result: AppendResult, command: Append) -> Response:
 
     Who sent If-Match gets the tag for the next one.
     """
-    headers: HeaderList = [(b"Stream-Next-Offset", offset_of(result.tail).encode())]
+    headers: HeaderList = [next_offset_field(result.tail)]
     if result.closed:
         headers.append(_CLOSED)
     if command.if_match is not None:

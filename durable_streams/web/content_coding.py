@@ -36,11 +36,12 @@ def decode_body(request: Request, limit: int) -> None:
     """
     if len(request.body) > limit:
         raise too_large(limit)
-    coding = request.headers.get(b"content-encoding", b"identity").lower()
-    if coding in (b"gzip", b"x-gzip"):
-        request.body = _inflated(request.body, limit)
-    elif coding != b"identity":
+    coding = request.headers.get(b"content-encoding")
+    if coding is None or coding.lower() == b"identity":
+        return
+    if coding.lower() not in (b"gzip", b"x-gzip"):
         raise encoded_body()
+    request.body = _inflated(request.body, limit)
 
 
 def _inflated(body: bytes, limit: int) -> bytes:

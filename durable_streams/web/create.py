@@ -6,11 +6,18 @@ from durable_streams.errors import MalformedField
 from durable_streams.protocol.commands import Create, ForkRequest
 from durable_streams.protocol.expiry import parse_expires_at, parse_ttl
 from durable_streams.protocol.integers import parse_integer
-from durable_streams.protocol.offsets import offset_of, position_of
+from durable_streams.protocol.offsets import position_of
 from durable_streams.protocol.paths import canonical_path
 from durable_streams.protocol.results import CreateResult
 from durable_streams.protocol.retention import LIMIT_FIELDS, Retention
-from durable_streams.web.fields import Headers, content_type_in, says_closed, text_of
+from durable_streams.web.fields import (
+    Headers,
+    content_type_field,
+    content_type_in,
+    next_offset_field,
+    says_closed,
+    text_of,
+)
 from durable_streams.web.request import HeaderList, Request, Response
 from durable_streams.web.target import Target
 
@@ -80,10 +87,7 @@ def _source_path(source: bytes, target: Target) -> str:
 def created_response(result: CreateResult, location: bytes) -> Response:
     """201 with the stream's URL, or 200 when the stream was there already."""
     stream = result.stream
-    headers: HeaderList = [
-        (b"Content-Type", stream.content_type.encode("latin-1")),
-        (b"Stream-Next-Offset", offset_of(stream.tail).encode()),
-    ]
+    headers: HeaderList = [content_type_field(stream.content_type), next_offset_field(stream.tail)]
     if stream.closed:
         headers.append((b"Stream-Closed", b"true"))
     if not result.created:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from durable_streams.protocol.expiry import format_expires_at
-from durable_streams.protocol.offsets import offset_of
+from durable_streams.protocol.offsets import encoded_offset_of
 from durable_streams.protocol.results import StreamDescription
 from durable_streams.protocol.retention import LIMIT_FIELDS
+from durable_streams.web.fields import content_type_field, next_offset_field
 from durable_streams.web.problems import NO_STORE
 from durable_streams.web.request import HeaderList, Response
 
@@ -13,9 +14,9 @@ from durable_streams.web.request import HeaderList, Response
 def described_response(stream: StreamDescription) -> Response:
     """200 with what is known of the stream, never cached. The tag is for the If-Match of an append."""
     headers: HeaderList = [
-        (b"Content-Type", stream.content_type.encode("latin-1")),
-        (b"Stream-Next-Offset", offset_of(stream.tail).encode()),
-        (b"Stream-Earliest-Offset", offset_of(stream.earliest).encode()),
+        content_type_field(stream.content_type),
+        next_offset_field(stream.tail),
+        (b"Stream-Earliest-Offset", encoded_offset_of(stream.earliest)),
         NO_STORE,
         (b"ETag", stream.etag.encode()),
     ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from durable_streams.errors import MalformedField
 from durable_streams.protocol.content_types import parse_content_type
 from durable_streams.protocol.etags import parse_if_match
 from durable_streams.protocol.integers import parse_integer
+from durable_streams.protocol.offsets import encoded_offset_of
 from durable_streams.protocol.producers import ProducerClaim
 
 Headers = dict[bytes, bytes]
@@ -25,7 +27,23 @@ def text_of(value: bytes) -> str:
 def content_type_in(headers: Headers) -> str | None:
     """The Content-Type, None when it is absent or empty. Raises ``MalformedField``."""
     value = headers.get(b"content-type")
-    return parse_content_type(text_of(value)) if value else None
+    return _content_type_named(value) if value else None
+
+
+@lru_cache(1024)
+def _content_type_named(value: bytes) -> str:
+    return parse_content_type(text_of(value))
+
+
+@lru_cache(1024)
+def content_type_field(content_type: str) -> tuple[bytes, bytes]:
+    """The field that tells a stream's content type."""
+    return (b"Content-Type", content_type.encode("latin-1"))
+
+
+def next_offset_field(position: int) -> tuple[bytes, bytes]:
+    """The field that tells where to read on."""
+    return (b"Stream-Next-Offset", encoded_offset_of(position))
 
 
 def says_closed(headers: Headers) -> bool:

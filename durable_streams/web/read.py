@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import lru_cache
 from random import randint
-from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
 
 from durable_streams.errors import MalformedField
 from durable_streams.protocol.content_types import Kind
@@ -13,8 +16,8 @@ from durable_streams.protocol.cursors import next_cursor, parse_cursor
 from durable_streams.protocol.etags import gzip_etag, matches
 from durable_streams.protocol.integers import parse_integer
 from durable_streams.protocol.json_messages import array_of
-from durable_streams.protocol.offsets import EARLIEST, offset_of, position_of, read_position_of
-from durable_streams.protocol.results import Slice
+from durable_streams.protocol.offsets import EARLIEST, position_of, read_position_of
+from durable_streams.protocol.results import Slice, StreamDescription
 from durable_streams.web.content_coding import (
     ENCODED,
     SMALLEST,
@@ -23,7 +26,7 @@ from durable_streams.web.content_coding import (
     compressed,
     is_compressible,
 )
-from durable_streams.web.fields import query_of, text_of
+from durable_streams.web.fields import content_type_field, next_offset_field, query_of, text_of
 from durable_streams.web.problems import NO_STORE
 from durable_streams.web.request import HeaderList, Request, Response
 from durable_streams.web.settings import HttpSettings
@@ -33,6 +36,8 @@ MOST_LAST_MESSAGES = 10_000
 _PARAMETERS = frozenset(("offset", "tail", "live", "cursor", "timeout"))
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
 _CACHED_SECONDS = 60
+_STALE_SECONDS = 300
+_ENDLESS = float("inf")
 _UP_TO_DATE = (b"Stream-Up-To-Date", b"true")
 _CLOSED = (b"Stream-Closed", b"true")
 # For nginx alone, which obeys what comes first: all who waited together get one answer, and wait on together.
@@ -50,7 +55,7 @@ class Mode(Enum):
 _MODES = {"long-poll": Mode.LONG_POLL, "true": Mode.LONG_POLL, "1": Mode.LONG_POLL, "sse": Mode.SSE}
 
 
-class Query(NamedTuple):
+class Query(Struct, frozen=True):
     """What a GET asks for. ``timeout`` is in seconds.
 
     ``position`` None is the tail (``offset=now``), ``EARLIEST`` wherever the stream begins (``offset=-1``). ``last`` is
@@ -74,7 +79,17 @@ def query_in(request: Request) -> Query:
     """
     if not request.query:
         return _WHOLE
-    given = query_of(request.query, _PARAMETERS)
+    query = _query_of(request.query)
+    last_event_id = request.headers.get(b"last-event-id")
+    if last_event_id and query.mode is Mode.SSE:
+        position = position_of(text_of(last_event_id), "Last-Event-ID")
+        return msgspec.structs.replace(query, position=position, last=None)
+    return query
+
+
+@lru_cache(1024)
+def _query_of(raw: bytes) -> Query:
+    given = query_of(raw, _PARAMETERS)
     mode = Mode.CATCH_UP
     if "live" in given:
         if given["live"] not in _MODES:
@@ -84,9 +99,6 @@ def query_in(request: Request) -> Query:
     if offset is None and last is None and mode is not Mode.CATCH_UP:
         raise MalformedField("offset", "must be given with live")
     position = EARLIEST if offset is None else read_position_of(offset)
-    last_event_id = request.headers.get(b"last-event-id")
-    if last_event_id and mode is Mode.SSE:
-        position, last = position_of(text_of(last_event_id), "Last-Event-ID"), None
     return Query(mode, position, parse_cursor(given.get("cursor")), _timeout_in(given), last)
 
 
@@ -115,8 +127,11 @@ class ReadResponses:
     """Makes the answers to catch-up reads and long-polls."""
 
     def __init__(self, settings: HttpSettings) -> None:
-        self._scope = settings.cache_scope
-        self._shared_for_a_moment = [_ONE_SECOND_IN_NGINX] if settings.cache_scope == "public" else []
+        scope = settings.cache_scope
+        self._for_a_while = f"{scope}, max-age=%d"
+        self._for_long = _cache_control(f"{scope}, max-age={_CACHED_SECONDS}, stale-while-revalidate={_STALE_SECONDS}")
+        self._revalidated = _cache_control(f"{scope}, no-cache")
+        self._shared_for_a_moment = [_ONE_SECOND_IN_NGINX] if scope == "public" else []
 
     def caught_up(self, found: Slice, request: Request, query: Query, now: float) -> Response:
         """200 with what was found, or 304 when the client has it already."""
@@ -132,7 +147,7 @@ class ReadResponses:
 
     def at_now(self, found: Slice) -> Response:
         """200 for ``offset=now``: the tail, no data, nothing to be cached (Section 8)."""
-        headers = [_content_type(found), _next_offset(found), NO_STORE, _UP_TO_DATE]
+        headers = [content_type_field(found.stream.content_type), next_offset_field(found.end), NO_STORE, _UP_TO_DATE]
         if found.at_end:
             headers.append(_CLOSED)
         return Response(200, headers, _body_of(found))
@@ -140,7 +155,7 @@ class ReadResponses:
     def polled(self, found: Slice, request: Request, query: Query, now: float) -> Response:
         """200 with data, or 204 when the time is up or the stream has ended."""
         if not found.data:
-            headers = [*self._shared_for_a_moment, _next_offset(found), _UP_TO_DATE, NO_STORE]
+            headers = [*self._shared_for_a_moment, next_offset_field(found.end), _UP_TO_DATE, NO_STORE]
             headers.append(_CLOSED if found.at_end else _cursor(query, now))
             return Response(204, headers)
         headers = self._headers(found, query, now)
@@ -151,31 +166,47 @@ class ReadResponses:
         return _with_body(found, request, headers)
 
     def _headers(self, found: Slice, query: Query, now: float) -> HeaderList:
-        headers = [_content_type(found), _next_offset(found), self._cache_control(found, query, now)]
+        stream, end = found.stream, found.end
+        headers = [
+            content_type_field(stream.content_type),
+            next_offset_field(end),
+            self._cache_control(found, query, now),
+        ]
         if not (found.data or found.at_end):
             headers = [*self._shared_for_a_moment, *headers]
-        if found.up_to_date:
+        if end == stream.tail:
             headers.append(_UP_TO_DATE)
-            if found.stream.closed:
+            if stream.closed:
                 headers.append(_CLOSED)
         return headers
 
     def _cache_control(self, found: Slice, query: Query, now: float) -> tuple[bytes, bytes]:
         """As long as Section 10.1 recommends, but never beyond the stream's own life."""
         stream = found.stream
-        life = float(stream.ttl) if stream.ttl is not None else (stream.expires_at or float("inf")) - now
+        life = _life_of(stream, now)
         if life < 1 or query.position is None:
             return NO_STORE
         # The tail of an open stream, kept for a minute, would hide the next append and the end. Where a stream begins
         # moves: who was refused below that and asks for the beginning must not get yesterday's.
-        is_tail = (not found.data and not found.at_end) or query.last is not None
+        is_tail = query.last is not None or not (found.data or found.at_end)
         if is_tail or (stream.retention is not None and query.position == EARLIEST):
-            return (b"Cache-Control", f"{self._scope}, no-cache".encode())
+            return self._revalidated
         if stream.retention is not None:
             life = min(life, stream.retention.max_age or _CACHED_SECONDS)
-        seconds = int(min(_CACHED_SECONDS, life))
-        stale = ", stale-while-revalidate=300" if life > _CACHED_SECONDS + 300 else ""
-        return (b"Cache-Control", f"{self._scope}, max-age={seconds}{stale}".encode())
+        if life > _CACHED_SECONDS + _STALE_SECONDS:
+            return self._for_long
+        return _cache_control(self._for_a_while % min(_CACHED_SECONDS, life))
+
+
+def _life_of(stream: StreamDescription, now: float) -> float:
+    """How many seconds the stream has left, if nobody touches it."""
+    if stream.ttl is not None:
+        return float(stream.ttl)
+    return _ENDLESS if stream.expires_at is None else stream.expires_at - now
+
+
+def _cache_control(value: str) -> tuple[bytes, bytes]:
+    return (b"Cache-Control", value.encode())
 
 
 def _varies(found: Slice) -> bool:
@@ -198,14 +229,6 @@ def _with_body(found: Slice, request: Request, headers: HeaderList) -> Response:
 
 def _body_of(found: Slice) -> bytes:
     return array_of(found.data) if found.stream.kind is Kind.JSON else found.data
-
-
-def _content_type(found: Slice) -> tuple[bytes, bytes]:
-    return (b"Content-Type", found.stream.content_type.encode("latin-1"))
-
-
-def _next_offset(found: Slice) -> tuple[bytes, bytes]:
-    return (b"Stream-Next-Offset", offset_of(found.end).encode())
 
 
 def _cursor(query: Query, now: float) -> tuple[bytes, bytes]:

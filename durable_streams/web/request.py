@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from msgspec import Struct
 from twisted.internet.defer import Deferred
 
 HeaderList = list[tuple[bytes, bytes]]
 
 
-class Request:
+class Request(Struct):
     """One complete HTTP request.
 
     ``method`` is upper-case bytes. ``path`` is the raw path as it stood on the request line, without the query, not
@@ -23,23 +24,12 @@ class Request:
     limit. ``secure`` says whether it came over TLS.
     """
 
-    __slots__ = ("body", "headers", "method", "path", "query", "secure")
-
-    def __init__(
-        self,
-        method: bytes,
-        path: bytes,
-        query: bytes,
-        headers: dict[bytes, bytes],
-        body: bytes,
-        secure: bool,
-    ) -> None:
-        self.method = method
-        self.path = path
-        self.query = query
-        self.headers = headers
-        self.body = body
-        self.secure = secure
+    method: bytes
+    path: bytes
+    query: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+    secure: bool
 
 
 class Frame:
@@ -94,7 +84,7 @@ class HeaderBlock:
 NO_HEADERS = HeaderBlock([])
 
 
-class Response:
+class Response(Struct):
     """What a handler answers: a status, header fields in order, and a whole or a live body.
 
     ``shared`` are fields that come before ``headers``. The channel adds ``Date``, ``Content-Length`` or chunk
@@ -102,19 +92,10 @@ class Response:
     ``Content-Length``.
     """
 
-    __slots__ = ("body", "headers", "shared", "status")
-
-    def __init__(
-        self,
-        status: int,
-        headers: HeaderList,
-        body: bytes | LiveBody = b"",
-        shared: HeaderBlock = NO_HEADERS,
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.shared = shared
+    status: int
+    headers: HeaderList
+    body: bytes | LiveBody = b""
+    shared: HeaderBlock = NO_HEADERS
 
 
 Handler = Callable[[Request], "Response | Deferred[Response]"]

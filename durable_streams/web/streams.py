@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -20,7 +21,6 @@ from durable_streams.subscriptions.service import SubscriptionService
 from durable_streams.web import listing
 from durable_streams.web.append import append_command, appended_response
 from durable_streams.web.content_coding import decode_body
-from durable_streams.web.control.address import is_reserved
 from durable_streams.web.control.handlers import ControlHandlers
 from durable_streams.web.create import create_command, created_response
 from durable_streams.web.describe import described_response
@@ -112,7 +112,7 @@ class StreamHandlers:
     def _route(self, request: Request, target: Target) -> _Answer | _Append:
         if self.settings.listing and target.path == listing.PATH:
             return self._list(request)
-        if self._control is not None and is_reserved(target.path):
+        if target.reserved and self._control is not None:
             decode_body(request, self.settings.limits.body_bytes)
             return self._control.handle(request, target)
         if request.method == b"OPTIONS":
@@ -120,7 +120,7 @@ class StreamHandlers:
         method = self._methods.get(request.method)
         if method is None:
             raise method_not_allowed(METHODS)
-        if not target.path or is_reserved(target.path):
+        if target.reserved or not target.path:
             raise not_found()
         if request.body:
             decode_body(request, self.settings.limits.body_bytes)
@@ -169,7 +169,7 @@ class StreamHandlers:
         if query.last is None:
             return self._read_from(request, target, query)
         begins = Deferred.fromCoroutine(self.service.position_of_last_at(target.path, query.last))
-        return begins.addCallback(lambda position: self._read_from(request, target, query._replace(position=position)))
+        return begins.addCallback(lambda position: self._read_from(request, target, replace(query, position=position)))
 
     def _read_from(self, request: Request, target: Target, query: Query) -> _Answer:
         if query.mode is Mode.LONG_POLL:

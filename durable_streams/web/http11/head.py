@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from email.utils import formatdate
 from http import HTTPStatus
+from itertools import chain
 
 from durable_streams.web.request import Response
 
@@ -26,9 +27,9 @@ def response_head(response: Response, date: bytes, framing: bytes) -> bytes:
 
     Raises ``UnsafeHeader`` rather than let a line end inside a field reach the wire.
     """
-    lines = [b"%b: %b\r\n" % field for field in response.headers]
-    fields = b"".join(lines)
-    if fields.count(b"\n") != len(lines) or fields.count(b"\r") != len(lines) or b"\0" in fields:
+    count = len(response.headers)
+    fields = b"%b: %b\r\n" * count % tuple(chain.from_iterable(response.headers))
+    if fields.count(b"\n") != count or fields.count(b"\r") != count or b"\0" in fields:
         raise UnsafeHeader
     status = _STATUS_LINES.get(response.status) or b"HTTP/1.1 %d Unknown\r\n" % response.status
     return b"".join((status, date, response.shared.wire, fields, framing, b"\r\n"))
