@@ -19,6 +19,8 @@ from durable_streams.protocol.producers import ProducerClaim, ProducerState
 from durable_streams.protocol.retention import Boundaries, Retention
 from durable_streams.protocol.stream import Stream
 from durable_streams.storage.local.boundary_rows import read_boundaries, write_boundaries
+from durable_streams.storage.local.files import Files
+from durable_streams.storage.local.kept_segments import KeptSegments
 from durable_streams.storage.local.runs import BaseDamaged, Runs
 from durable_streams.storage.trim_queue import overdue_at
 
@@ -26,6 +28,7 @@ _log = Logger()
 
 FILE_NAME = "base.sqlite"
 GARBAGE_STEP = 256
+LEAVE_STEP = 8
 FREE_PAGES = 1024
 """Free pages that the file may keep in any case, to be used again; beyond that, a third of those in use."""
 PAGE_BYTES = 16_384
@@ -93,11 +96,15 @@ BEFORE_ALL = Deadline(0.0, 0, "")
 
 
 class BaseStore:
-    """Reads and writes rows; transactions are the caller's. Raises ``sqlite3.Error`` and ``BaseDamaged``."""
+    """Reads and writes rows; transactions are the caller's. Raises ``sqlite3.Error`` and ``BaseDamaged``.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    ``journal`` has the segments that are kept.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, journal: Files) -> None:
         self.connection = connection
-        self.runs = Runs(connection)
+        self.kept_segments = KeptSegments(connection, journal)
+        self.runs = Runs(connection, self.kept_segments)
 
     # --- reading
 
@@ -298,7 +305,7 @@ class BaseStore:
         """Go on with a stream that had too many runs to remove in one step."""
         row = self.connection.execute("select stream_id from trimmed limit 1").fetchone()
         if row is None:
-            return False
+            return self._leave_segment()
         self.connection.execute("delete from trimmed where stream_id = ?", row)
         query = (
             "select stream_id, earliest, ifnull(lent_from, earliest), ifnull(lent_to, earliest) from streams "
@@ -306,6 +313,18 @@ class BaseStore:
         )
         for found in self.connection.execute(query, row).fetchall():
             self._trim(*found)
+        return True
+
+    def _leave_segment(self) -> bool:
+        """Copy some bytes out of a kept segment most of which nobody needs, so that its file can go."""
+        segment = self.kept_segments.one_to_leave()
+        if segment is None:
+            return False
+        try:
+            self.runs.leave(segment, LEAVE_STEP)
+        except BaseDamaged as damage:
+            _log.error("{damage}; its segment is left as it is", damage=str(damage))
+            self.kept_segments.leave_alone(segment)
         return True
 
     def _trim(self, stream_id: int, earliest: int, lent_from: int, lent_to: int) -> None:

@@ -1,7 +1,8 @@
 """The checkpointer: a process of its own that folds sealed segments, so that the service never waits for it.
 
 It reads one command a line from its standard input, ``fold N``, and answers ``folded N`` when segment N is in the
-base store. While nobody asks, it removes bytes that nobody needs, in small steps.
+base store. It says ``free N`` when the file of segment N is needed no more: at once, or when all that the base store
+refers to in it has gone. While nobody asks, it removes bytes that nobody needs, in small steps.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TextIO
 
 from durable_streams.storage.local.base import BaseStore, connect
 from durable_streams.storage.local.files import OsFiles
-from durable_streams.storage.local.folding import Folding
+from durable_streams.storage.local.folding import LARGE, Folding
 from durable_streams.storage.local.journal import read_segment
 from durable_streams.storage.local.runs import BaseDamaged
 from durable_streams.storage.local.segment import SegmentDamaged
@@ -26,14 +27,19 @@ JOURNAL = "journal"
 
 def run(directory: Path, commands: TextIO, answers: TextIO, is_asked: Callable[[], bool]) -> None:
     """Serve until the input ends. Raises ``sqlite3.Error``, ``OSError``, ``SegmentDamaged`` and ``BaseDamaged``."""
+
+    def answer(line: str) -> None:
+        answers.write(f"{line}\n")
+        answers.flush()
+
     connection = connect(directory)
-    folding = Folding(BaseStore(connection))
     journal = OsFiles(directory / JOURNAL)
+    folding = Folding(BaseStore(connection, journal), lambda segment: answer(f"free {segment}"))
     for line in commands:
         segment = int(line.removeprefix("fold "))
-        folding.fold(segment, list(read_segment(journal, segment)))
-        answers.write(f"folded {segment}\n")
-        answers.flush()
+        folding.fold(read_segment(journal, segment, LARGE))
+        answer(f"folded {segment}")
+        folding.free_unless_kept(segment)
         while folding.collect_garbage() and not is_asked():
             pass
     connection.close()

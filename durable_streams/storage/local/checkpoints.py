@@ -23,12 +23,18 @@ class CheckpointProcess(ProcessProtocol):
     """Keeps one checkpointer running while there is something to fold, and gives it one segment after the other."""
 
     def __init__(
-        self, directory: Path, processes: IReactorProcess, clock: IReactorTime, folded: Callable[[int], None]
+        self,
+        directory: Path,
+        processes: IReactorProcess,
+        clock: IReactorTime,
+        folded: Callable[[int], None],
+        free: Callable[[int], None],
     ) -> None:
         self._directory = directory
         self._processes = processes
         self._clock = clock
         self._folded = folded
+        self._free = free
         self._waiting: list[int] = []
         self._running = False
         self._busy = False
@@ -80,7 +86,11 @@ class CheckpointProcess(ProcessProtocol):
     def outReceived(self, data: bytes) -> None:
         *lines, self._output = (self._output + data).split(b"\n")
         for line in lines:
-            self._on_folded(int(line.removeprefix(b"folded ")))
+            answer, number = line.split()
+            if answer == b"free":
+                self._free(int(number))
+            else:
+                self._on_folded(int(number))
 
     def _on_folded(self, segment: int) -> None:
         self._waiting.remove(segment)

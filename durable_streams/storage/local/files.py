@@ -31,6 +31,9 @@ class Files(Protocol):
     def read(self, name: str) -> bytes:
         """The whole content of a file."""
 
+    def read_at(self, name: str, position: int, length: int) -> bytes:
+        """Some bytes of a file, fewer where it ends before."""
+
     def size(self, name: str) -> int:
         """The length of a file in bytes."""
 
@@ -91,6 +94,13 @@ class OsFiles:
 
     def read(self, name: str) -> bytes:
         return (self._directory / name).read_bytes()
+
+    def read_at(self, name: str, position: int, length: int) -> bytes:
+        descriptor = os.open(self._directory / name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(descriptor, length, position)
+        finally:
+            os.close(descriptor)
 
     def size(self, name: str) -> int:
         return (self._directory / name).stat().st_size

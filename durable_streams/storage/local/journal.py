@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,12 +15,15 @@ from durable_streams.storage.local.files import Files, JournalFile
 from durable_streams.storage.local.segment import (
     BATCH_LENGTH,
     HEADER_LENGTH,
+    NEVER,
     RECORD_LENGTH,
     SEAL_LENGTH,
+    Record,
     SegmentDamaged,
     SegmentReader,
     SegmentWriter,
     header,
+    segment_name,
 )
 
 SPARE = "spare"
@@ -28,10 +31,6 @@ MOST_RETIRED = 2
 """Files of folded segments that wait to become segments again; in steady work one is enough."""
 
 _NAME = re.compile(r"([0-9]{16})\.journal")
-
-
-def segment_name(number: int) -> str:
-    return f"{number:016d}.journal"
 
 
 def segment_numbers(files: Files) -> list[int]:
@@ -95,12 +94,22 @@ def _secure_end(files: Files, name: str, number: int, reader: SegmentReader, con
     file.close()
 
 
-def read_segment(files: Files, number: int) -> Iterator[Event]:
-    """The events of a sealed segment. Raises ``SegmentDamaged``."""
-    reader = SegmentReader(number, files.read(segment_name(number)))
-    yield from reader.events()
+@dataclass(frozen=True)
+class SealedSegment:
+    """What a sealed segment has; ``length`` is that of its header and its batches, in bytes."""
+
+    number: int
+    records: Sequence[Record]
+    length: int
+
+
+def read_segment(files: Files, number: int, large: int = NEVER) -> SealedSegment:
+    """Read a sealed segment, in which data of ``large`` bytes or more is located. Raises ``SegmentDamaged``."""
+    reader = SegmentReader(number, files.read(segment_name(number)), large)
+    records = list(reader.records())
     if not reader.sealed:
         raise SegmentDamaged(reader.end, "it ends too early")
+    return SealedSegment(number, records, reader.end)
 
 
 class Journal:

@@ -9,8 +9,9 @@ from durable_streams.protocol.events import Event
 from durable_streams.storage.local.base import BaseStore
 from durable_streams.storage.local.files import Files
 from durable_streams.storage.local.folding import load_touched
-from durable_streams.storage.local.journal import Recovered, replay, segment_name, segment_numbers
+from durable_streams.storage.local.journal import Recovered, replay, segment_numbers
 from durable_streams.storage.local.residents import Residents, access_staleness
+from durable_streams.storage.local.segment import segment_name
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Recovery:
 
 
 def recover(base: BaseStore, files: Files, residents: Residents) -> Recovery:
-    """Bring into ``residents`` what only the journal has, and remove its segments that the base store has too.
+    """Bring into ``residents`` what only the journal has, and remove its segments that the base store does not need.
 
     All is read from one snapshot of the base store: the checkpointer of a service that was killed may still be at work,
     and nothing may be taken from the base store and from the journal too. Raises ``StorageFailed``, ``OSError``,
@@ -36,7 +37,7 @@ def recover(base: BaseStore, files: Files, residents: Residents) -> Recovery:
     base.connection.execute("begin")
     try:
         residents.folded = base.folded_segment()
-        _remove_segments(files, residents.folded)
+        _remove_segments(files, residents.folded, base.kept_segments.numbers())
         journal = replay(files, residents.folded, apply)
         recovery = Recovery(journal, max(base.last_stream_id(), journal.last_stream_id), base.is_empty())
     finally:
@@ -45,9 +46,9 @@ def recover(base: BaseStore, files: Files, residents: Residents) -> Recovery:
     return recovery
 
 
-def _remove_segments(files: Files, folded: int) -> None:
+def _remove_segments(files: Files, folded: int, kept: set[int]) -> None:
     for number in segment_numbers(files):
-        if number <= folded:
+        if number <= folded and number not in kept:
             files.remove(segment_name(number))
 
 

@@ -1,4 +1,7 @@
-"""The bytes of streams in the base store, in runs: each a row of contiguous bytes with its checksum."""
+"""The bytes of streams in the base store, in runs: each a row of contiguous bytes with its checksum.
+
+The bytes of most runs are in the base store itself; those of large records are in the segments that are kept for them.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,13 @@ from threading import Lock
 from typing import NamedTuple
 from zlib import crc32
 
+from durable_streams.storage.local.kept_segments import KeptSegments
+from durable_streams.storage.local.segment import Piece, segment_name
+
 LARGEST_RUN = 1024 * 1024
 READ_AHEAD = 4 * 1024 * 1024
-KEPT_RUNS = 16
+KEPT_BYTES = 16 * 1024 * 1024
+KEPT_RUNS = 256
 
 
 class BaseDamaged(Exception):
@@ -19,19 +26,25 @@ class BaseDamaged(Exception):
 
 
 class Run(NamedTuple):
-    """Where a run is; ``checksum`` is the CRC-32 of its bytes, None when it was written before there were any."""
+    """Where a run is; ``checksum`` is the CRC-32 of its bytes, None when it was written before there were any.
+
+    One that lies in a kept ``segment`` begins at ``position`` of its file, and its checksum begins with ``seed``.
+    """
 
     start: int
     length: int
     data_id: int
     checksum: int | None
+    segment: int | None
+    position: int | None
+    seed: int | None
 
     @property
     def end(self) -> int:
         return self.start + self.length
 
 
-_COLUMNS = "start, length, data_id, checksum"
+_COLUMNS = "start, length, data_id, checksum, segment, position, seed"
 
 
 class Runs:
@@ -43,10 +56,12 @@ class Runs:
     are read ahead. All but ``kept`` is for one thread at a time.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, segments: KeptSegments) -> None:
         self._connection = connection
+        self._segments = segments
         self._lock = Lock()
         self._kept: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
+        self._kept_bytes = 0
 
     def kept(self, stream_id: int, position: int, stop: int) -> bytes:
         """The bytes from a position up to ``stop`` if they have been read already, else none. From any thread."""
@@ -75,7 +90,13 @@ class Runs:
         for run in self._from(stream_id, position, stop + READ_AHEAD if goes_on else stop):
             if not run.start <= position < run.end:
                 break
-            data = self._content(stream_id, run)
+            try:
+                data = self._content(stream_id, run)
+            except BaseDamaged:
+                if self._is_there(stream_id, run):
+                    raise
+                # The checkpointer has joined, moved or removed it meanwhile.
+                return b"".join(parts) or self.read(stream_id, position, stop)
             parts.append(memoryview(data)[position - run.start : max(0, stop - run.start)])
             position = run.end
         return b"".join(parts)
@@ -88,29 +109,44 @@ class Runs:
         found = self._connection.execute(query, {"stream": stream_id, "position": position, "stop": stop})
         return [Run._make(row) for row in found]
 
+    def _is_there(self, stream_id: int, run: Run) -> bool:
+        return run in self._from(stream_id, run.start, run.end)
+
     def _content(self, stream_id: int, run: Run) -> bytes:
         kept = self._kept_at(stream_id, run.start)
         if kept is not None and kept[0] == run.start and len(kept[1]) == run.length:
             return kept[1]
         data = self._checked(stream_id, run)
         with self._lock:
-            self._kept[stream_id, run.start, run.length] = data
-            if len(self._kept) > KEPT_RUNS:
-                self._kept.popitem(last=False)
+            self._remember((stream_id, run.start, run.length), data)
         return data
+
+    def _remember(self, key: tuple[int, int, int], data: bytes) -> None:
+        self._kept_bytes += len(data) - len(self._kept.pop(key, b""))
+        self._kept[key] = data
+        while self._kept_bytes > KEPT_BYTES or len(self._kept) > KEPT_RUNS:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= len(oldest)
 
     def _checked(self, stream_id: int, run: Run) -> bytes:
         where = f"the run of stream {stream_id} at {run.start}"
+        if run.segment is not None:
+            where += f", in journal file {segment_name(run.segment)} at position {run.position},"
         try:
-            with self._connection.blobopen("data", "bytes", run.data_id, readonly=True) as blob:
-                data = blob.read()
-        except sqlite3.OperationalError as error:
+            data = self._stored(run)
+        except (sqlite3.OperationalError, OSError) as error:
             raise BaseDamaged(f"{where} cannot be read: {error}") from None
         if len(data) != run.length:
             raise BaseDamaged(f"{where} has {len(data)} of {run.length} bytes")
-        if run.checksum is not None and crc32(data) != run.checksum:
+        if run.checksum is not None and crc32(data, run.seed or 0) != run.checksum:
             raise BaseDamaged(f"{where} has the wrong checksum")
         return data
+
+    def _stored(self, run: Run) -> bytes:
+        if run.segment is not None and run.position is not None:
+            return self._segments.read(run.segment, run.position, run.length)
+        with self._connection.blobopen("data", "bytes", run.data_id, readonly=True) as blob:
+            return blob.read()
 
     def spans(self, stream_id: int) -> list[tuple[int, int]]:
         """Where a stream's bytes begin and end without a gap, in order."""
@@ -137,7 +173,7 @@ class Runs:
 
     def _add(self, stream_id: int, start: int, data: bytes, earliest: int) -> None:
         while (last := self._last(stream_id, start)) is not None:
-            if last.end != start or last.start < earliest:
+            if last.end != start or last.start < earliest or last.segment is not None:
                 break
             if last.length >= 2 * len(data) or last.length + len(data) > LARGEST_RUN:
                 break
@@ -149,12 +185,35 @@ class Runs:
     def _write(self, stream_id: int, start: int, data: bytes) -> None:
         written = self._connection.execute("insert into data (bytes) values (?)", (data,)).lastrowid
         self._connection.execute(
-            f"insert into runs (stream_id, {_COLUMNS}) values (?, ?, ?, ?, ?)",
+            f"insert into runs (stream_id, {_COLUMNS}) values (?, ?, ?, ?, ?, null, null, null)",
             (stream_id, start, len(data), written, crc32(data)),
         )
 
+    def keep(self, stream_id: int, start: int, segment: int, piece: Piece) -> None:
+        """Append bytes to a stream's runs that stay where they are, in a kept segment."""
+        self._connection.execute(
+            f"insert into runs (stream_id, {_COLUMNS}) values (?, ?, ?, 0, ?, ?, ?, ?)",
+            (stream_id, start, piece.length, piece.checksum, segment, piece.position, piece.seed),
+        )
+        self._segments.count(segment, piece.length)
+
+    def leave(self, segment: int, most: int) -> int:
+        """Copy up to ``most`` runs out of a kept segment; returns how many those were."""
+        query = f"select stream_id, {_COLUMNS} from runs where segment = ? limit ?"
+        found = self._connection.execute(query, (segment, most)).fetchall()
+        for stream_id, *columns in found:
+            run = Run._make(columns)
+            data = self._checked(stream_id, run)
+            self._remove(stream_id, [run])
+            self._write(stream_id, run.start, data)
+        return len(found)
+
     def _remove(self, stream_id: int, runs: Sequence[Run]) -> None:
-        self._connection.executemany("delete from data where data_id = ?", [(run.data_id,) for run in runs])
+        stored = [(run.data_id,) for run in runs if run.segment is None]
+        self._connection.executemany("delete from data where data_id = ?", stored)
+        for run in runs:
+            if run.segment is not None:
+                self._segments.count(run.segment, -run.length)
         self._connection.executemany(
             "delete from runs where stream_id = ? and start = ?", [(stream_id, run.start) for run in runs]
         )

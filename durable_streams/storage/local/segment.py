@@ -19,16 +19,20 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
 from zlib import crc32
 
 import msgspec
 
-from durable_streams.protocol.events import Event
+from durable_streams.protocol.events import Appended, Event, StreamCreated
 
 HEADER_LENGTH = 32
 BATCH_LENGTH = 24
 RECORD_LENGTH = 8
 SEAL_LENGTH = BATCH_LENGTH
+LARGEST_PIECE = 1024 * 1024
+NEVER = 1 << 62
+"""A size from which on data is large that no data has."""
 
 _MAGIC = b"DSJRNL02"
 _MAGICS = (b"DSJRNL01", _MAGIC)
@@ -41,6 +45,37 @@ _RECORD = struct.Struct("<II")
 
 encode_event = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
+
+
+class _LargeAppended(Appended, frozen=True, array_like=True, tag=2):
+    data: memoryview  # type: ignore[assignment]
+
+
+class _LargeCreated(StreamCreated, frozen=True, array_like=True, tag=1):
+    data: memoryview  # type: ignore[assignment]
+
+
+_decode_large = msgspec.msgpack.Decoder(_LargeAppended | _LargeCreated).decode
+
+
+class Piece(NamedTuple):
+    """Where some data of a record lies in a segment's file; ``checksum`` is its CRC-32, begun with ``seed``."""
+
+    position: int
+    length: int
+    seed: int
+    checksum: int
+
+
+class Record(NamedTuple):
+    """An event, and where its data lies when that is large. Then the data is a view of the segment, not a copy."""
+
+    event: Event
+    pieces: tuple[Piece, ...] = ()
+
+
+def segment_name(number: int) -> str:
+    return f"{number:016d}.journal"
 
 
 class SegmentDamaged(Exception):
@@ -89,33 +124,40 @@ class SegmentWriter:
 
 
 class SegmentReader:
-    """Reads a segment back. After ``events`` has been exhausted, ``end`` is where the good batches end.
+    """Reads a segment back. After ``records`` has been exhausted, ``end`` is where the good batches end.
 
-    ``last`` is where the last of them begins, ``batches`` how many there were; ``sealed`` tells whether the seal was
-    there, ``salt`` is the segment's random number.
+    Data of ``large`` bytes or more is located and not copied; see ``Record``. ``last`` is where the last good batch
+    begins, ``batches`` how many there were; ``sealed`` tells whether the seal was there, ``salt`` is the segment's
+    random number.
     """
 
-    def __init__(self, number: int, content: bytes) -> None:
+    def __init__(self, number: int, content: bytes, large: int = NEVER) -> None:
         self._number = number
+        self._large = large
         self._seed = self.salt = 0
         self._content = content
+        self._view = memoryview(content)
         self.last = self.end = HEADER_LENGTH
         self.batches = 0
         self.sealed = False
 
     def events(self) -> Iterator[Event]:
         """Every event of every good batch. Raises ``SegmentDamaged`` when what follows them cannot be a torn tail."""
+        return (record.event for record in self.records())
+
+    def records(self) -> Iterator[Record]:
+        """Every record of every good batch. Raises ``SegmentDamaged`` as ``events`` does."""
         self._check_header()
         while True:
             try:
                 length = self._batch_at(self.end, self.batches)
                 if length is None:
                     return
-                events = list(self._records(self.end + BATCH_LENGTH, length))
+                records = list(self._records(self.end + BATCH_LENGTH, length))
             except SegmentDamaged:
                 self._check_nothing_follows()
                 return
-            yield from events
+            yield from records
             self.last = self.end
             self.end += BATCH_LENGTH + length
             self.batches += 1
@@ -149,21 +191,50 @@ class SegmentReader:
             raise SegmentDamaged(position, "a batch goes beyond the segment")
         return int(length)
 
-    def _records(self, position: int, length: int) -> Iterator[Event]:
+    def _records(self, position: int, length: int) -> Iterator[Record]:
         stop = position + length
         while position < stop:
             if position + RECORD_LENGTH > stop:
                 raise SegmentDamaged(position, "a record goes beyond its batch")
             size, checksum = _RECORD.unpack_from(self._content, position)
             start = position + RECORD_LENGTH
-            payload = self._content[start : start + size]
-            if start + size > stop or crc32(payload, self._seed) != checksum:
+            payload = self._view[start : start + size]
+            if start + size > stop:
                 raise SegmentDamaged(position, "a record is damaged")
-            try:
-                yield _decode_event(payload)
-            except msgspec.DecodeError as error:
-                raise SegmentDamaged(position, f"a record cannot be read: {error}") from None
+            record = self._large_record(payload, start, checksum) if size >= self._large else None
+            yield record or self._record(payload, position, checksum)
             position = start + size
+
+    def _record(self, payload: memoryview, position: int, checksum: int) -> Record:
+        if crc32(payload, self._seed) != checksum:
+            raise SegmentDamaged(position, "a record is damaged")
+        try:
+            return Record(_decode_event(payload))
+        except msgspec.DecodeError as error:
+            raise SegmentDamaged(position, f"a record cannot be read: {error}") from None
+
+    def _large_record(self, payload: memoryview, start: int, checksum: int) -> Record | None:
+        """A record with large data; None when it has none, or is damaged.
+
+        The record is read once: its checksum is worked out piece by piece, so every piece has one too.
+        """
+        try:
+            event = _decode_large(payload)
+        except msgspec.DecodeError:
+            return None
+        begins = _data_begins(event, payload)
+        if begins is None or len(event.data) < self._large:
+            return None
+        found = crc32(payload[:begins], self._seed)
+        ends = begins + len(event.data)
+        pieces = []
+        for first in range(begins, ends, LARGEST_PIECE):
+            piece = payload[first : min(first + LARGEST_PIECE, ends)]
+            seed, found = found, crc32(piece, found)
+            pieces.append(Piece(start + first, len(piece), seed, found))
+        if crc32(payload[ends:], found) != checksum:
+            return None
+        return Record(cast(Event, event), tuple(pieces))
 
     def _check_nothing_follows(self) -> None:
         """A later batch proves that the one which cannot be read had been synced."""
@@ -180,3 +251,21 @@ class SegmentReader:
                 continue
             self.sealed = False
             raise SegmentDamaged(self.end, f"batch {self.batches} is damaged, and batch {number} follows it")
+
+
+def _data_begins(event: _LargeAppended | _LargeCreated, payload: memoryview) -> int | None:
+    """Where an event's data begins in its record: what follows it is encoded to the same bytes again.
+
+    None when it is not, as in a record of a version that knew fewer fields.
+    """
+    if isinstance(event, _LargeAppended):
+        rest = encode_event((event.stream_seq, event.producer, event.closed))
+    else:
+        rest = encode_event((event.closed, event.retention, event.earliest))
+    length = len(event.data)
+    # The first byte of ``rest`` is the length of the tuple.
+    begins = len(payload) - (len(rest) - 1) - length
+    prefix = b"\xc6" + length.to_bytes(4, "big") if length > 0xFFFF else b"\xc5" + length.to_bytes(2, "big")
+    return (
+        begins if payload[begins - len(prefix) : begins] == prefix and payload[begins + length :] == rest[1:] else None
+    )

@@ -112,9 +112,9 @@ class LocalStorage:
         self._directory.open()
         self._workers.start()
         path = self._directory.path
-        self._base = BaseStore(connect(path))
-        migrate(self._base.connection)
         self._files = self._make_files(path / JOURNAL)
+        self._base = BaseStore(connect(path), self._files)
+        migrate(self._base.connection)
         recovery = recover(self._base, self._files, self._residents)
         recovered = recovery.journal
         for hot in self._residents.hot.values():
@@ -135,7 +135,7 @@ class LocalStorage:
             self._settings.inline_seconds,
         )
         self._space = Space(self._journal, self._committer, self._workers.allocate)
-        self._folder: Folder = self._workers.folder(path, self._segment_folded)
+        self._folder: Folder = self._workers.folder(path, self._segment_folded, self._segment_free)
         self._sealed = self._journal.number - 1
         for number in range(self._residents.folded + 1, recovered.newest + 1):
             self._folder.fold(number)
@@ -221,8 +221,12 @@ class LocalStorage:
         self._arrivals.base_is_empty = False
         self._residents.segment_folded(segment)
         self._look_at_load()
+
+    def _segment_free(self, segment: int) -> None:
         try:
             self._journal.retire(segment)
+        except FileNotFoundError:
+            return  # the checkpointer says it again when it could not note that it had
         except OSError as error:
             _log.error("journal segment {segment} cannot be removed: {error}", segment=segment, error=str(error))
 

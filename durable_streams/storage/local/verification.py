@@ -15,16 +15,19 @@ from durable_streams.protocol.stream import Stream
 from durable_streams.storage.local.base import FILE_NAME, BaseStore, connect, migrate
 from durable_streams.storage.local.checkpointer import JOURNAL
 from durable_streams.storage.local.files import OsFiles
-from durable_streams.storage.local.journal import segment_name, segment_numbers
+from durable_streams.storage.local.journal import segment_numbers
 from durable_streams.storage.local.recovery import replay_segment
 from durable_streams.storage.local.residents import Residents
 from durable_streams.storage.local.runs import BaseDamaged
-from durable_streams.storage.local.segment import SegmentDamaged, SegmentReader
+from durable_streams.storage.local.segment import SegmentDamaged, SegmentReader, segment_name
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a data directory holds. Sizes are in bytes; ``unfolded_events`` are those that only the journal has."""
+    """What a data directory holds. Sizes are in bytes; ``unfolded_events`` are those that only the journal has.
+
+    Kept segments have large records of streams; ``kept_bytes_needed`` is how much of them is still part of one.
+    """
 
     streams: int
     soft_deleted: int
@@ -32,6 +35,9 @@ class Figures:
     stream_bytes: int
     runs: int
     base_bytes: int
+    kept_segments: int
+    kept_bytes: int
+    kept_bytes_needed: int
     journal_bytes: int
     unfolded_segments: int
     unfolded_events: int
@@ -40,14 +46,14 @@ class Figures:
 def figures(directory: Path) -> Figures:
     """Count what is there; also beside a running service. Raises ``StorageFailed``."""
     connection = _connected(directory)
-    base = BaseStore(connection)
+    base = BaseStore(connection, OsFiles(directory / JOURNAL))
     connection.execute("begin")
 
     def one(query: str) -> int:
         return int(connection.execute(query).fetchone()[0] or 0)
 
     folded = base.folded_segment()
-    segments = {number: content for number, content in _segments(directory) if number > folded}
+    segments = dict(_segments(directory, folded))
     found = Figures(
         one("select count(*) from streams"),
         one("select count(*) from streams where soft_deleted"),
@@ -55,6 +61,9 @@ def figures(directory: Path) -> Figures:
         one("select sum(length) from runs"),
         one("select count(*) from runs"),
         (directory / FILE_NAME).stat().st_size,
+        one("select count(*) from kept_segments"),
+        one("select sum(size) from kept_segments"),
+        one("select sum(needed) from kept_segments"),
         sum(map(len, segments.values())),
         len(segments),
         sum(_events_in(number, content) for number, content in segments.items()),
@@ -63,10 +72,10 @@ def figures(directory: Path) -> Figures:
     return found
 
 
-def _segments(directory: Path) -> Iterator[tuple[int, bytes]]:
-    """The journal's segments; a service may remove some meanwhile."""
+def _segments(directory: Path, folded: int) -> Iterator[tuple[int, bytes]]:
+    """The journal's segments after the last one folded; a service may remove some meanwhile."""
     journal = OsFiles(directory / JOURNAL)
-    for number in segment_numbers(journal):
+    for number in (number for number in segment_numbers(journal) if number > folded):
         with suppress(FileNotFoundError):
             yield number, journal.read(segment_name(number))
 
@@ -93,7 +102,7 @@ def faults(directory: Path) -> Iterator[str]:
     except StorageFailed as failure:
         yield failure.reason
         return
-    base = BaseStore(connection)
+    base = BaseStore(connection, OsFiles(directory / JOURNAL))
     # One snapshot: the checkpointer of a service that was killed may still be at work.
     connection.execute("begin")
     try:
@@ -183,7 +192,17 @@ _MUST_BE_NONE = {
         for table in ("runs", "producers", "boundaries")
     ),
     "select 'bytes ' || data_id || ' belong to no run' from data where data_id not in (select data_id from runs)",
-    "select 'bytes ' || data_id || ' belong to more than one run' from runs group by data_id having count(*) > 1",
+    "select 'bytes ' || data_id || ' belong to more than one run' from runs where segment is null "
+    "group by data_id having count(*) > 1",
+    "select 'kept segment ' || segment || ': bytes at ' || position || ' belong to more than one run' from runs "
+    "where segment is not null group by segment, position having count(*) > 1",
+    "select distinct 'kept segment ' || segment || ': it is not known, and has runs' from runs "
+    "where segment is not null and segment not in (select segment from kept_segments)",
+    "select 'kept segment ' || segment || ': it has other than ' || needed || ' bytes that are needed' "
+    "from kept_segments where needed != "
+    "(select ifnull(sum(length), 0) from runs where runs.segment = kept_segments.segment)",
+    "select 'kept segment ' || segment || ': it has not been folded' from kept_segments, progress "
+    "where segment > folded_segment",
     "select 'stream ' || stream_id || ': it is there, and its bytes are to be removed' from streams "
     "join garbage using (stream_id)",
 }
@@ -202,9 +221,7 @@ def _faults_of_journal(directory: Path, base: BaseStore) -> Iterator[str]:
     residents = Residents(budget=1 << 62)
     expected = folded + 1
     open_segment = 0
-    for number, content in _segments(directory):
-        if number <= folded:
-            continue
+    for number, content in _segments(directory, folded):
         if number != expected:
             yield f"journal file {segment_name(expected)} is missing"
         if open_segment:

@@ -45,7 +45,10 @@ class Workers(Protocol):
 
     def allocate(self, work: Callable[[], _T], /) -> Deferred[_T]: ...
 
-    def folder(self, directory: Path, folded: Callable[[int], None]) -> Folder: ...
+    def folder(self, directory: Path, folded: Callable[[int], None], free: Callable[[int], None]) -> Folder:
+        """What folds; it calls ``folded`` for each segment that is in the base store, and ``free`` when the file of one
+        may go.
+        """
 
     def stop(self) -> None: ...
 
@@ -72,9 +75,9 @@ class RealWorkers:
     def allocate(self, work: Callable[[], _T], /) -> Deferred[_T]:
         return deferToThreadPool(self._reactor, self._allocator, work)
 
-    def folder(self, directory: Path, folded: Callable[[int], None]) -> Folder:
+    def folder(self, directory: Path, folded: Callable[[int], None], free: Callable[[int], None]) -> Folder:
         reactor = self._reactor
-        return CheckpointProcess(directory, cast(IReactorProcess, reactor), cast(IReactorTime, reactor), folded)
+        return CheckpointProcess(directory, cast(IReactorProcess, reactor), cast(IReactorTime, reactor), folded, free)
 
     def stop(self) -> None:
         for pool in (self._writer, self._reader, self._allocator):

@@ -110,11 +110,11 @@ class Bench:
                 return data
 
 
-def on_disk(directory: Path) -> Bench:
+def on_disk(directory: Path, **settings: Any) -> Bench:
     """A local storage on the real disk, open."""
     marked = DataDirectory(directory)
     marked.open()
     marked.close()
-    bench = Bench(directory, OsFiles(directory / "journal"))
+    bench = Bench(directory, OsFiles(directory / "journal"), **settings)
     bench.open()
     return bench

@@ -91,26 +91,36 @@ class LossyFiles:
         return file
 
     def open(self, name: str) -> LossyFile:
-        return self._names[name]
+        return self._existing(name)
 
     def read(self, name: str) -> bytes:
         upon_read, self.upon_read = self.upon_read, lambda: None
         upon_read()
-        return bytes(self._names[name].current)
+        return bytes(self._existing(name).current)
+
+    def read_at(self, name: str, position: int, length: int) -> bytes:
+        return bytes(self._existing(name).current[position : position + length])
 
     def size(self, name: str) -> int:
-        return len(self._names[name].current)
+        return len(self._existing(name).current)
+
+    def _existing(self, name: str) -> LossyFile:
+        if name not in self._names:
+            raise FileNotFoundError(2, "No such file", name)
+        return self._names[name]
 
     def names(self) -> list[str]:
         return list(self._names)
 
     def rename(self, old: str, new: str) -> None:
         self.step("rename")
-        self._names[new] = self._names.pop(old)
+        self._names[new] = self._existing(old)
+        del self._names[old]
         self._changed()
 
     def remove(self, name: str) -> None:
         self.step("remove")
+        self._existing(name)
         del self._names[name]
         self._changed()
 

@@ -7,6 +7,7 @@ from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from random import Random
+from shutil import rmtree
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -18,9 +19,12 @@ from durable_streams.protocol.commands import Append, Create, Delete, ForkReques
 from durable_streams.protocol.offsets import EARLIEST
 from durable_streams.protocol.producers import ProducerClaim
 from durable_streams.protocol.retention import NO_LIMITS, Retention
-from durable_streams.storage.local.journal import segment_name
+from durable_streams.storage.local.backup import back_up
+from durable_streams.storage.local.checkpointer import JOURNAL
+from durable_streams.storage.local.segment import segment_name
 from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.storage import LocalStorage
+from durable_streams.storage.local.verification import faults
 from tests.short_chunks import short_chunks
 from tests.storage.local.lossy_files import LossyFiles, SimulatedCrash
 from tests.storage.local.oracle import Expected, Oracle
@@ -28,6 +32,8 @@ from tests.storage.local.simulated_workers import ClockWorkers, fold
 
 PATHS = tuple("abcdef")
 TYPE = "application/octet-stream"
+LARGE = 20_000
+"""From this size on data is not copied out of its segment when that is kept, in bytes."""
 
 
 class Undecidable(Exception):
@@ -60,7 +66,10 @@ class Simulation:
     # --- life of one process
 
     def _open(self) -> None:
-        self._workers = ClockWorkers(self.clock, self.files, lambda: self.random.choice((0.0, 0.01, 0.3)))
+        self._workers = ClockWorkers(
+            self.clock, self.files, lambda: self.random.choice((0.0, 0.01, 0.3)), lambda: self.random.random() < 0.05
+        )
+        self._workers.large = LARGE
         settings = LocalSettings(
             segment_bytes=600_000,
             hot_bytes=self.random.choice((0, 20_000, 10**9)),
@@ -114,7 +123,7 @@ class Simulation:
 
     def _fold_late(self, segment: int) -> None:
         if segment_name(segment) in self.files.names():
-            fold(self._directory, self.files, segment)
+            fold(self._directory, self.files, segment, LARGE)
 
     def _pass_time(self, seconds: float) -> None:
         for _ in range(8):
@@ -146,8 +155,9 @@ class Simulation:
                 self._wait,
                 self._sweep,
                 self._fill,
+                self._back_up,
             ),
-            (6, 40, 3, 5, 10, 12, 4, 3),
+            (6, 40, 3, 5, 10, 12, 4, 3, 0.05),
         )[0]
         kind(self.random.choice(PATHS))
 
@@ -288,6 +298,17 @@ class Simulation:
             self._apply_append(stream, command)
             self._expect(self.storage.append(command), True, path)
             self.clock.advance(self.random.choice((0.0, 0.3)))
+
+    def _back_up(self, _: str) -> None:
+        """What a backup copies must be sound at any moment."""
+        journal, copy = self._directory / JOURNAL, self._directory / "copy"
+        journal.mkdir()
+        for name in self.files.names():
+            (journal / name).write_bytes(self.files.read(name))
+        back_up(self._directory, copy)
+        assert not (found := list(faults(copy))), found
+        rmtree(journal)
+        rmtree(copy)
 
     def _expect_no_change(self, answer: Deferred[Any], path: str) -> None:
         """A duplicate: accepted, but only once what it repeats is durable."""

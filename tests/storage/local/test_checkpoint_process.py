@@ -16,7 +16,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 
-from durable_streams.protocol.commands import Append, Create
+from durable_streams.protocol.commands import Append, Create, Delete
 from durable_streams.storage.local import LocalSettings, LocalStorage, RealWorkers
 from durable_streams.storage.local.checkpoints import CheckpointProcess
 from durable_streams.storage.local.verification import faults
@@ -122,6 +122,36 @@ async def test_a_base_store_that_cannot_grow_loses_nothing(tmp_path: Path, large
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_files_of_large_appends_stay_until_nothing_in_them_is_needed(tmp_path: Path) -> None:
+    """The checkpointer says which may go, whenever it finds that out."""
+    reactor = _reactor()
+    settings = LocalSettings(segment_bytes=SEGMENT, hot_bytes=0)
+    storage = LocalStorage(tmp_path / "data", reactor, RealWorkers(reactor), settings)
+    await storage.open()
+    for path in ("s", "filler"):
+        await storage.create(Create(path))
+    journal = tmp_path / "data" / "journal"
+
+    def segments() -> int:
+        return len(list(journal.glob("*.journal")))
+
+    for number in range(20):
+        await storage.append(Append("s", bytes([number]) * 150_000))
+    await _until(lambda: storage._unfolded == 0)
+    assert segments() > 9
+    content = b""
+    while len(content) < 20 * 150_000:
+        content += (await storage.read("s", len(content), 1 << 20)).data
+    assert content == b"".join(bytes([number]) * 150_000 for number in range(20))
+    await storage.delete(Delete("s"))
+    for _ in range(60):
+        await storage.append(Append("filler", b"x" * 20_000))
+    await _until(lambda: storage._unfolded == 0 and segments() == 1)
+    await storage.close()
+    assert list(faults(tmp_path / "data")) == []
+
+
+@pytest_twisted.ensureDeferred
 async def test_signals_for_the_whole_group_do_not_end_the_checkpointer(tmp_path: Path) -> None:
     """Ctrl-C in a terminal and a stopping systemd unit reach it too; it ends when the service has ended."""
     reactor = _reactor()
@@ -167,7 +197,7 @@ def test_a_checkpointer_that_cannot_be_started_is_tried_again(tmp_path: Path) ->
     """However long that lasts: health tells, whoever sealed the segment is not disturbed, and then it is folded."""
     clock, processes = Clock(), NoProcesses()
     folded: list[int] = []
-    checkpointer = CheckpointProcess(tmp_path, cast(IReactorProcess, processes), clock, folded.append)
+    checkpointer = CheckpointProcess(tmp_path, cast(IReactorProcess, processes), clock, folded.append, print)
     checkpointer.fold(3)
     assert "Cannot allocate memory" in str(checkpointer.trouble)
     for _ in range(1200):

@@ -13,9 +13,12 @@ from durable_streams.protocol.stream import Stream
 from durable_streams.storage.local import base, segment
 from durable_streams.storage.local.base import BaseStore
 from durable_streams.storage.local.committer import Committer
+from durable_streams.storage.local.folding import Folding
 from durable_streams.storage.local.hot_stream import HotStream
 from durable_streams.storage.local.journal import Write
+from durable_streams.storage.local.kept_segments import KeptSegments
 from durable_streams.storage.local.residents import Residents
+from durable_streams.storage.local.segment import segment_name
 from tests.storage.local.simulation import Simulation, simulate
 
 ENOUGH_TO_FIND_A_BUG = 200
@@ -115,4 +118,36 @@ def test_it_finds_batches_of_an_older_segment_that_are_taken_for_new_ones(
 ) -> None:
     """Planted: checksums begin with nothing that tells segments apart, and files are used again."""
     monkeypatch.setattr(segment, "_seed", lambda number, salt: 0)
+    assert _is_found(tmp_path)
+
+
+def test_it_finds_a_kept_segment_that_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: the file of every folded segment is let go, although runs lie in it."""
+    monkeypatch.setattr(Folding, "free_unless_kept", lambda self, segment: self._free(segment))
+    assert _is_found(tmp_path)
+
+
+def test_it_finds_a_segment_that_is_not_noted_as_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: runs lie in a segment that the base store does not count as kept."""
+    monkeypatch.setattr(KeptSegments, "keep", lambda self, segment, size: None)
+    assert _is_found(tmp_path)
+
+
+def test_it_finds_a_kept_file_that_goes_before_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: the last run of a segment takes the file with it at once, and then the checkpointer is killed."""
+    count = KeptSegments.count
+
+    def hasty(self: KeptSegments, segment: int, length: int) -> None:
+        count(self, segment, length)
+        if length < 0 and segment == self.one_to_free():
+            self._files.remove(segment_name(segment))
+
+    monkeypatch.setattr(KeptSegments, "count", hasty)
+    assert _is_found(tmp_path)
+
+
+def test_it_finds_bytes_of_a_kept_segment_that_nobody_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: runs that go are not taken off what is needed of their segment, so its file would stay for ever."""
+    count = KeptSegments.count
+    monkeypatch.setattr(KeptSegments, "count", lambda self, segment, length: count(self, segment, max(0, length)))
     assert _is_found(tmp_path)

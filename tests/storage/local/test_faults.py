@@ -88,7 +88,7 @@ def test_what_was_acknowledged_before_a_failed_sync_survives_the_restart(tmp_pat
 def test_overload_slows_down_and_then_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the checkpointer does not come along, writes get 503 instead of filling the disk."""
     bench = Bench(tmp_path / "data", slow_segments=1, most_segments=3)
-    monkeypatch.setattr(bench.workers, "folder", lambda directory, folded: Asleep())
+    monkeypatch.setattr(bench.workers, "folder", lambda directory, folded, free: Asleep())
     bench.open()
     bench.outcome(bench.storage.create(Create("s")))
     with pytest.raises(StorageUnavailable) as refusal:

@@ -13,8 +13,10 @@ from durable_streams.errors import StorageFailed
 from durable_streams.protocol.commands import Create
 from durable_streams.storage.local import base
 from durable_streams.storage.local.base import BaseStore, connect, migrate
+from durable_streams.storage.local.kept_segments import KeptSegments
 from durable_streams.storage.local.runs import LARGEST_RUN, BaseDamaged, Run, Runs
 from tests.storage.local.bench import Bench
+from tests.storage.local.lossy_files import LossyFiles
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def runs(tmp_path: Path) -> Runs:
     connection = connect(tmp_path)
     migrate(connection)
     connection.execute("begin")
-    return Runs(connection)
+    return Runs(connection, KeptSegments(connection, LossyFiles()))
 
 
 def _write(connection: sqlite3.Connection, statement: str) -> None:
@@ -119,7 +121,7 @@ def test_a_base_store_of_the_first_version_is_migrated(tmp_path: Path) -> None:
     connection.execute("insert into runs values (5, 0, 3, 1)")
     migrate(connection)
     migrate(connection)
-    store = BaseStore(connection)
+    store = BaseStore(connection, LossyFiles())
     assert store.runs.read(5, 0, 3) == b"abc"
     store.runs.add(5, 3, b"d" * 10)
     assert store.runs.read(5, 0, 13) == b"abc" + b"d" * 10
