@@ -6,6 +6,7 @@ from durable_streams.errors import EmptyAppend, MalformedField
 from durable_streams.protocol.commands import Append
 from durable_streams.protocol.results import AppendResult
 from durable_streams.web.fields import (
+    Headers,
     content_type_in,
     if_match_in,
     next_offset_field,
@@ -17,23 +18,29 @@ from durable_streams.web.request import HeaderList, Request, Response
 from durable_streams.web.target import Target
 
 _CLOSED = (b"Stream-Closed", b"true")
+_CHOICES = frozenset((b"stream-closed", b"stream-seq", b"producer-id", b"producer-epoch", b"producer-seq", b"if-match"))
+"""What most appends say nothing of."""
 
 
 def append_command(request: Request, target: Target) -> Append:
     """What a POST asks for. Raises ``MalformedField``, or ``EmptyAppend`` when it asks for nothing."""
     headers = request.headers
     body = request.body
+    if body and headers.keys().isdisjoint(_CHOICES):
+        return Append(target.path, body, _content_type_of_body(headers))
     close = says_closed(headers)
-    if not body:
-        if not close:
-            raise EmptyAppend(target.path)
-        return Append(target.path, b"", None, stream_seq_in(headers), producer_in(headers), True, if_match_in(headers))
+    if not body and not close:
+        raise EmptyAppend(target.path)
+    content_type = _content_type_of_body(headers) if body else None
+    sequence, producer, condition = stream_seq_in(headers), producer_in(headers), if_match_in(headers)
+    return Append(target.path, body, content_type, sequence, producer, close, condition)
+
+
+def _content_type_of_body(headers: Headers) -> str:
     content_type = content_type_in(headers)
     if content_type is None:
         raise MalformedField("Content-Type", "must be given with a body")
-    return Append(
-        target.path, body, content_type, stream_seq_in(headers), producer_in(headers), close, if_match_in(headers)
-    )
+    return content_type
 
 
 def appended_response(result: AppendResult, command: Append) -> Response:

@@ -22,11 +22,16 @@ from durable_streams.web.request import HeaderList, Request, Response
 from durable_streams.web.target import Target
 
 _LIMITS = {field.lower().encode(): field for field in LIMIT_FIELDS}
+_FORK_FIELDS = (b"stream-forked-from", b"stream-fork-offset", b"stream-fork-sub-offset")
+_CHOICES = frozenset((b"stream-ttl", b"stream-expires-at", b"stream-closed", *_FORK_FIELDS, *_LIMITS))
+"""What most creations say nothing of."""
 
 
 def create_command(request: Request, target: Target) -> Create:
     """What a PUT asks for. Raises ``MalformedField``."""
     headers = request.headers
+    if headers.keys().isdisjoint(_CHOICES):
+        return Create(target.path, content_type_in(headers), body=request.body)
     ttl, expires_at = _expiry_in(headers)
     return Create(
         target.path,
@@ -63,9 +68,7 @@ def _limit_in(headers: Headers, name: bytes) -> int | None:
 
 
 def _fork_in(headers: Headers, target: Target) -> ForkRequest | None:
-    source = headers.get(b"stream-forked-from")
-    offset = headers.get(b"stream-fork-offset")
-    sub_offset = headers.get(b"stream-fork-sub-offset")
+    source, offset, sub_offset = (headers.get(name) for name in _FORK_FIELDS)
     if source is None:
         for value, field in ((offset, "Stream-Fork-Offset"), (sub_offset, "Stream-Fork-Sub-Offset")):
             if value is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from email.utils import formatdate
 from http import HTTPStatus
-from itertools import chain
 
 from durable_streams.web.request import Response
 
@@ -27,8 +26,11 @@ def response_head(response: Response, date: bytes, framing: bytes) -> bytes:
 
     Raises ``UnsafeHeader`` rather than let a line end inside a field reach the wire.
     """
-    count = len(response.headers)
-    fields = b"%b: %b\r\n" * count % tuple(chain.from_iterable(response.headers))
+    lines = [b": ".join(field) for field in response.headers]
+    count = len(lines)
+    # The empty one lets the last field end with a line end too.
+    lines.append(b"")
+    fields = b"\r\n".join(lines)
     if fields.count(b"\n") != count or fields.count(b"\r") != count or b"\0" in fields:
         raise UnsafeHeader
     status = _STATUS_LINES.get(response.status) or b"HTTP/1.1 %d Unknown\r\n" % response.status
