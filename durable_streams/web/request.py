@@ -1,16 +1,17 @@
 """The one shape of request and response that handlers know, whatever channel carries it.
 
-A handler is ``Callable[[Request], Response | Deferred[Response]]``. It never sees Twisted's or Klein's own request, so
-that the stock channel, the lean channel and an in-memory test all drive the same code.
+A handler (see ``Handler``) never sees Twisted's or Klein's own request, so that the stock channel, the lean channel and
+an in-memory test all drive the same code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 HeaderList = list[tuple[bytes, bytes]]
 
@@ -98,5 +99,22 @@ class Response(Struct):
     shared: HeaderBlock = NO_HEADERS
 
 
-Handler = Callable[[Request], "Response | Deferred[Response]"]
+class Later(Struct):
+    """A response that waits for ``outcome``, to be made and sent by one callback: each costs a part of an append.
+
+    ``respond`` makes it of a result, ``refuse`` of a failure, or hands that back when it is a cancelling; both take
+    ``arguments`` besides.
+    """
+
+    outcome: Deferred[Any]
+    respond: Callable[..., Response]
+    refuse: Callable[..., Response | Failure]
+    arguments: tuple[Any, ...]
+
+    def response(self) -> Deferred[Response]:
+        """The same by a Deferred of its own."""
+        return self.outcome.addCallbacks(self.respond, self.refuse, self.arguments, errbackArgs=self.arguments)
+
+
+Handler = Callable[[Request], "Response | Deferred[Response] | Later"]
 """Cancelling the Deferred means that the client is gone: the handler releases what it waits for."""

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from durable_streams.service import StreamService
 from durable_streams.subscriptions.service import SubscriptionService
 from durable_streams.web.problems import internal_error
-from durable_streams.web.request import Frame, Handler, LiveBody, Request, Response
+from durable_streams.web.request import Frame, Handler, Later, LiveBody, Request, Response
 from durable_streams.web.settings import HttpSettings
 from durable_streams.web.streams import StreamHandlers
 
@@ -89,6 +89,8 @@ class Exchange:
         if isinstance(answer, Response):
             self._send(answer)
             return
+        if isinstance(answer, Later):
+            answer = answer.response()
         self._answer = answer
         answer.addCallbacks(self._send, self._failed)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from msgspec import Struct
 from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -33,7 +32,7 @@ from durable_streams.web.problems import (
     problem_of,
 )
 from durable_streams.web.read import Mode, Query, ReadResponses, query_in
-from durable_streams.web.request import HeaderList, Request, Response
+from durable_streams.web.request import HeaderList, Later, Request, Response
 from durable_streams.web.settings import HttpSettings
 from durable_streams.web.shared_headers import SharedHeaders, preflight
 from durable_streams.web.target import Target, target_of
@@ -42,13 +41,6 @@ METHODS = b"GET, POST, PUT, DELETE, HEAD, OPTIONS"
 
 _log = Logger()
 _Answer = Response | Deferred[Response]
-
-
-class _Append(Struct):
-    """An append that is not durable yet; ``handle`` answers it by one callback, for each costs a part of an append."""
-
-    done: Deferred[AppendResult]
-    command: Append
 
 
 class StreamHandlers:
@@ -64,7 +56,7 @@ class StreamHandlers:
         self.answered: dict[tuple[bytes, int], int] = {}
         self._reads = ReadResponses(settings)
         self._control = None if subscriptions is None else ControlHandlers(subscriptions)
-        self._methods: dict[bytes, Callable[[Request, Target], _Answer | _Append]] = {
+        self._methods: dict[bytes, Callable[[Request, Target], _Answer | Later]] = {
             b"POST": self._append,
             b"GET": self._read,
             b"PUT": self._create,
@@ -72,7 +64,7 @@ class StreamHandlers:
             b"DELETE": self._delete,
         }
 
-    def handle(self, request: Request, root: bytes) -> _Answer:
+    def handle(self, request: Request, root: bytes) -> _Answer | Later:
         """Answer a request whose path begins with ``root``. Never raises, and the Deferred only fails by cancelling."""
         try:
             answer = self._route(request, target_of(request.path, root))
@@ -80,16 +72,17 @@ class StreamHandlers:
             return self._with_shared_headers(self._refusal_of(Failure()), request)
         if isinstance(answer, Response):
             return self._with_shared_headers(answer, request)
-        if isinstance(answer, _Append):
-            return answer.done.addCallbacks(
-                self._appended, self._refused, callbackArgs=(request, answer.command), errbackArgs=(request,)
-            )
+        if isinstance(answer, Later):
+            return answer
         return answer.addCallbacks(
             self._with_shared_headers, self._refused, callbackArgs=(request,), errbackArgs=(request,)
         )
 
     def _appended(self, result: AppendResult, request: Request, command: Append) -> Response:
         return self._with_shared_headers(appended_response(result, command), request)
+
+    def _append_refused(self, failure: Failure, request: Request, command: Append) -> Response | Failure:
+        return self._refused(failure, request)
 
     def _with_shared_headers(self, response: Response, request: Request) -> Response:
         response.shared = self.shared_headers.answer_to(request)
@@ -109,7 +102,7 @@ class StreamHandlers:
         answer = (method if known else b"other", status)
         self.answered[answer] = self.answered.get(answer, 0) + 1
 
-    def _route(self, request: Request, target: Target) -> _Answer | _Append:
+    def _route(self, request: Request, target: Target) -> _Answer | Later:
         if self.settings.listing and target.path == listing.PATH:
             return self._list(request)
         if target.reserved and self._control is not None:
@@ -144,12 +137,12 @@ class StreamHandlers:
         command = create_command(request, target)
         return _then(self.service.perform_create(command), created_response, _url_of(request))
 
-    def _append(self, request: Request, target: Target) -> Response | _Append:
+    def _append(self, request: Request, target: Target) -> Response | Later:
         command = append_command(request, target)
         done = self.service.perform_append(command)
         if is_settled(done):
             return appended_response(cast(AppendResult, done.result), command)
-        return _Append(done, command)
+        return Later(done, self._appended, self._append_refused, (request, command))
 
     def _delete(self, request: Request, target: Target) -> _Answer:
         return _then(self.service.perform_delete(Delete(target.path)), lambda _: Response(204, []))

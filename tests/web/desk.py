@@ -14,7 +14,7 @@ from durable_streams.interfaces import IStorage
 from durable_streams.service import StreamService
 from durable_streams.storage.memory import MemoryStorage
 from durable_streams.web.application import StreamApplication
-from durable_streams.web.request import Frame, LiveBody, Request, Response
+from durable_streams.web.request import Frame, Later, LiveBody, Request, Response
 from durable_streams.web.settings import HttpSettings
 
 ROOT = "/v1/stream/"
@@ -147,7 +147,8 @@ class Desk:
         request = Request(method.encode(), raw.encode("latin-1"), query.encode("latin-1"), fields, content, False)
         handler = self.application.stream_handler(request.path)
         assert handler is not None
-        return handler(request)
+        answer = handler(request)
+        return answer.response() if isinstance(answer, Later) else answer
 
     def ask(self, method: str, path: str, body: bytes | str = b"", **headers: str) -> Answer:
         """A request that is answered at once, or in the next turn."""

@@ -19,7 +19,7 @@ from durable_streams.web.eager import EagerServer
 from durable_streams.web.http11.head import CONTINUE, UnsafeHeader, has_no_body, response_head
 from durable_streams.web.http11.parser import Refused, RequestParser
 from durable_streams.web.problems import Problem, internal_error, too_slow
-from durable_streams.web.request import Frame, LiveBody, Request, Response
+from durable_streams.web.request import Frame, Later, LiveBody, Request, Response
 
 if TYPE_CHECKING:
     from durable_streams.web.http11.factory import Http11Factory
@@ -65,7 +65,7 @@ class Http11Connection(Protocol):
         self._waiting: deque[Exchange] = deque()
         self._waiting_bytes = 0
         self._serving: Exchange | None = None
-        self._answer: Deferred[Response] | None = None
+        self._answer: Deferred[Any] | None = None
         self._body: LiveBody | None = None
         self._refusal: Problem | None = None
         self._continue_is_due = False
@@ -213,11 +213,30 @@ class Http11Connection(Protocol):
         if isinstance(answer, Response):
             self.send(answer)
             return
+        if isinstance(answer, Later):
+            self._answer = answer.outcome
+            answer.outcome.addCallbacks(self._later_succeeded, self._later_failed, (answer,), errbackArgs=(answer,))
+            return
         if answer.called and isinstance(answer.result, Response):
             self.send(answer.result)
             return
         self._answer = answer
         answer.addCallbacks(self._answered, self._failed)
+
+    def _later_succeeded(self, result: object, later: Later) -> None:
+        try:
+            response = later.respond(result, *later.arguments)
+        except Exception:
+            self._failed(Failure())
+        else:
+            self._answered(response)
+
+    def _later_failed(self, failure: Failure, later: Later) -> None:
+        refusal = later.refuse(failure, *later.arguments)
+        if isinstance(refusal, Failure):
+            self._failed(refusal)
+        else:
+            self._answered(refusal)
 
     def _answered(self, response: Response) -> None:
         self._answer = None

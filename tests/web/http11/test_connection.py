@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from durable_streams.web.http11.connection import MOST_WAITING, Http11Connection
 from durable_streams.web.http11.factory import Http11Factory
 from durable_streams.web.limits import Limits
-from durable_streams.web.request import Frame, Handler, Request, Response, Sink
+from durable_streams.web.request import Frame, Handler, Later, Request, Response, Sink
 from durable_streams.web.shared_headers import SharedHeaders
 
 LIMITS = Limits(target_bytes=200, head_bytes=1000, header_count=20, body_bytes=1000, keep_alive=10.0, head_timeout=5.0)
@@ -46,7 +48,7 @@ class Wire:
     def _route(self, path: bytes) -> Handler | None:
         return None if path.startswith(b"/cold") else self._take
 
-    def _take(self, request: Request) -> Response | Deferred[Response]:
+    def _take(self, request: Request) -> Response | Deferred[Response] | Later:
         self.asked.append(request)
         return self._handler(request)
 
@@ -246,6 +248,58 @@ def test_a_handler_that_fails_is_a_500_without_its_secrets(later: bool) -> None:
     answer = wire.say(GET)
     assert answer.startswith(b"HTTP/1.1 500 ")
     assert b"secret" not in answer
+    wire.stop()
+
+
+class Decision:
+    """A handler whose answers wait for ``outcome``: a body is sent unless it is empty, a failure is a 409."""
+
+    def __init__(self) -> None:
+        self.outcome: Deferred[bytes] = Deferred()
+
+    def __call__(self, request: Request) -> Later:
+        return Later(self.outcome, self._respond, self._refuse, (request.path,))
+
+    def _respond(self, body: bytes, path: bytes) -> Response:
+        return Response(200, [(b"X-Path", path), (b"X-First", b"%d" % body[0])], body)
+
+    def _refuse(self, failure: Failure, path: bytes) -> Response | Failure:
+        return failure if failure.check(CancelledError) else Response(409, [(b"X-Path", path)])
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [(b"done", b"200 "), (KeyError(), b"409 "), (b"", b"500 ")], ids=["result", "failure", "bug"]
+)
+def test_an_answer_that_waits_for_an_outcome_is_made_of_it(outcome: bytes | Exception, status: bytes) -> None:
+    """Of a failure too; when it cannot be made, that is a 500 as with any handler, and the next request is served."""
+    decision = Decision()
+    wire = Wire(decision)
+    assert wire.say(GET) == b""
+    before = len(wire.transport.value())
+    if isinstance(outcome, Exception):
+        decision.outcome.errback(outcome)
+    else:
+        decision.outcome.callback(outcome)
+    answer = wire.transport.value()[before:]
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    decision.outcome = Deferred()
+    wire.say(GET)
+    assert len(wire.asked) == 2
+    wire.stop()
+
+
+def test_a_client_that_leaves_cancels_the_outcome() -> None:
+    """What comes of it is not sent, and not logged as a failure."""
+    decision = Decision()
+    wire = Wire(decision)
+    wire.say(GET)
+    before = wire.transport.value()
+    with capturedLogs() as logged:
+        wire.transport.loseConnection()
+        decision.outcome.callback(b"done")
+    assert wire.transport.value() == before
+    assert not [event for event in logged if "log_failure" in event]
+    assert not wire.factory.connections
     wire.stop()
 
 
