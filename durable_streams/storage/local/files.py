@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
+
+_MOST_PARTS = os.sysconf("SC_IOV_MAX")
 
 
 class JournalFile(Protocol):
@@ -12,6 +15,9 @@ class JournalFile(Protocol):
 
     def write(self, position: int, data: bytes) -> None:
         """Write all of ``data``. Raises ``OSError``."""
+
+    def write_parts(self, position: int, parts: Sequence[bytes]) -> None:
+        """Write some bytes behind each other. Raises ``OSError``."""
 
     def sync(self) -> None:
         """Make every byte written so far durable. Raises ``OSError``; what was written is then in doubt for ever."""
@@ -61,6 +67,14 @@ class OsFile:
         view = memoryview(data)
         while written < len(data):
             written += os.pwrite(self._descriptor, view[written:], position + written)
+
+    def write_parts(self, position: int, parts: Sequence[bytes]) -> None:
+        if len(parts) > _MOST_PARTS:
+            self.write(position, b"".join(parts))
+            return
+        written = os.pwritev(self._descriptor, parts, position)
+        if written < sum(map(len, parts)):
+            self.write(position + written, b"".join(parts)[written:])
 
     def sync(self) -> None:
         os.fdatasync(self._descriptor)

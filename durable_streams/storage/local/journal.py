@@ -27,6 +27,7 @@ from durable_streams.storage.local.segment import (
 )
 
 SPARE = "spare"
+LARGE_RECORD = 64 * 1024
 MOST_RETIRED = 2
 """Files of folded segments that wait to become segments again; in steady work one is enough."""
 
@@ -205,7 +206,7 @@ class Journal:
         if length + BATCH_LENGTH <= self._rest():
             position = self._position
             self._position += length + BATCH_LENGTH
-            return partial(_write, self._file, position, self._writer.batch(payloads))
+            return self._writing(position, payloads, length)
         return self._roll(payloads, length)
 
     def _roll(self, payloads: Sequence[bytes], length: int) -> Write:
@@ -214,7 +215,7 @@ class Journal:
         self.number += 1
         spare, self._spare = self._spare, None
         self._activate(spare)
-        file, batch, name = self._file, self._writer.batch(payloads), segment_name(self.number)
+        write_batch, name = self._writing(HEADER_LENGTH, payloads, length), segment_name(self.number)
         self._position += length + BATCH_LENGTH
 
         def write() -> None:
@@ -223,9 +224,15 @@ class Journal:
             full.close()
             self._files.rename(spare.name, name)
             self._files.sync_names()
-            _write(file, HEADER_LENGTH, batch)
+            write_batch()
 
         return write
+
+    def _writing(self, position: int, payloads: Sequence[bytes], length: int) -> Write:
+        """Copying small records together is cheaper than to hand over each of them; of large ones nothing is copied."""
+        if length < len(payloads) * LARGE_RECORD:
+            return partial(_write, self._file, position, self._writer.batch(payloads))
+        return partial(_write_parts, self._file, position, self._writer.parts_of_batch(payloads))
 
     def seal(self) -> None:
         """End the active segment for good. Blocks. Raises ``OSError``."""
@@ -244,6 +251,11 @@ Write = Callable[[], None]
 
 def _write(file: JournalFile, position: int, data: bytes) -> None:
     file.write(position, data)
+    file.sync()
+
+
+def _write_parts(file: JournalFile, position: int, parts: Callable[[], list[bytes]]) -> None:
+    file.write_parts(position, parts())
     file.sync()
 
 

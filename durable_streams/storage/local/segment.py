@@ -18,7 +18,8 @@ corruption. Segments of the version before begin with ``DSJRNL01``; their random
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple, cast
 from zlib import crc32
 
@@ -106,20 +107,31 @@ class SegmentWriter:
 
     def batch(self, payloads: Sequence[bytes]) -> bytes:
         """The bytes of a batch of encoded events."""
+        return b"".join(self._parts(self._next_number(), payloads))
+
+    def parts_of_batch(self, payloads: Sequence[bytes]) -> Callable[[], list[bytes]]:
+        """The same in parts, worked out by whoever writes them, since checksums of large records take a while."""
+        return partial(self._parts, self._next_number(), payloads)
+
+    def seal(self) -> bytes:
+        """What ends the segment."""
+        return self._batch_header(_SEAL, self._next_number(), 0)
+
+    def _next_number(self) -> int:
+        number = self._batch
+        self._batch += 1
+        return number
+
+    def _parts(self, number: int, payloads: Sequence[bytes]) -> list[bytes]:
         seed, pack = self._seed, _RECORD.pack
         parts = [b""]
         for payload in payloads:
             parts += pack(len(payload), crc32(payload, seed)), payload
-        parts[0] = self._batch_header(_BATCH, sum(map(len, parts)))
-        return b"".join(parts)
+        parts[0] = self._batch_header(_BATCH, number, sum(map(len, parts)))
+        return parts
 
-    def seal(self) -> bytes:
-        """What ends the segment."""
-        return self._batch_header(_SEAL, 0)
-
-    def _batch_header(self, magic: bytes, length: int) -> bytes:
-        body = _BATCH_BODY.pack(magic, self._batch, length)
-        self._batch += 1
+    def _batch_header(self, magic: bytes, number: int, length: int) -> bytes:
+        body = _BATCH_BODY.pack(magic, number, length)
         return body + _CRC.pack(crc32(body, self._seed))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 SECTOR = 512
@@ -25,6 +25,9 @@ class LossyFile:
         self.current[position : position + len(data)] = data
         self.unsynced.append((position, bytes(data)))
         self._disk.step("write")
+
+    def write_parts(self, position: int, parts: Sequence[bytes]) -> None:
+        self.write(position, b"".join(parts))
 
     def sync(self) -> None:
         try:
