@@ -133,6 +133,7 @@ class Journal:
             if name.startswith(SPARE):
                 files.remove(name)
         first = self.allocate(self.number, 0)
+        _write_every_block(first)
         self._activate(first)
         files.rename(first.name, segment_name(self.number))
         files.sync_names()
@@ -271,3 +272,9 @@ class SpareSegment:
     @property
     def room(self) -> int:
         return self.capacity - HEADER_LENGTH - SEAL_LENGTH
+
+
+def _write_every_block(segment: SpareSegment) -> None:
+    """Write zeros to a segment of a new file, as no segment has been folded that could be used again."""
+    segment.file.write(HEADER_LENGTH, bytes(segment.capacity - HEADER_LENGTH))
+    segment.file.sync()

@@ -10,7 +10,7 @@ import pytest
 
 from durable_streams.protocol.commands import Create, Delete
 from durable_streams.storage.local import segment
-from durable_streams.storage.local.journal import MOST_RETIRED
+from durable_streams.storage.local.journal import MOST_RETIRED, Journal
 from durable_streams.storage.local.segment import HEADER_LENGTH, SegmentReader, SegmentWriter, header, segment_name
 from tests.storage.local.bench import SEGMENT, Bench
 from tests.storage.local.lossy_files import LossyFile, LossyFiles, SimulatedCrash
@@ -53,6 +53,25 @@ def test_the_file_of_a_folded_segment_is_used_again(tmp_path: Path) -> None:
         bench.roll("s")
         assert len(bench.files.names()) <= 2 + MOST_RETIRED
     bench.close()
+
+
+def test_the_first_segment_of_a_start_has_been_written_all_over(tmp_path: Path) -> None:
+    """So that its syncs are as fast as those of a file that is used again."""
+    written: list[tuple[int, int]] = []
+
+    class Recorded(LossyFile):
+        def write(self, position: int, data: bytes) -> None:
+            written.append((position, position + len(data)))
+            super().write(position, data)
+
+    class RecordedFiles(LossyFiles):
+        def allocate(self, name: str, size: int) -> LossyFile:
+            file = super().allocate(name, size)
+            file.__class__ = Recorded
+            return file
+
+    Journal(RecordedFiles(), 0, 4096)
+    assert sorted(written) == [(0, HEADER_LENGTH), (HEADER_LENGTH, 4096)]
 
 
 def test_what_an_old_segment_left_where_the_next_batch_would_be_is_no_batch(tmp_path: Path) -> None:
