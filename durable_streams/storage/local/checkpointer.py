@@ -39,7 +39,7 @@ def run(directory: Path, commands: TextIO, answers: TextIO, is_asked: Callable[[
         segment = int(line.removeprefix("fold "))
         folding.fold(read_segment(journal, segment, LARGE))
         answer(f"folded {segment}")
-        folding.free_unless_kept(segment)
+        folding.free_files(segment)
         while folding.collect_garbage() and not is_asked():
             pass
     connection.close()

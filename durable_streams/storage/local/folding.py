@@ -141,10 +141,15 @@ class Folding:
             more = self._base.collect_garbage()
         return more or self._free_segment() or self._base.give_back_pages()
 
-    def free_unless_kept(self, segment: int) -> None:
-        """Let the file of a folded segment go, if it has not been kept."""
+    def free_files(self, segment: int) -> None:
+        """Let the file of a folded segment go, if it has not been kept, and those of which nothing is needed any more.
+
+        All of them, since under load there may be no time for anything else.
+        """
         if segment not in self._base.kept_segments:
             self._free(segment)
+        while self._free_segment():
+            pass
 
     def _free_segment(self) -> bool:
         """Let a kept segment go of which nothing is needed any more."""

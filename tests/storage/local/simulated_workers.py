@@ -104,7 +104,7 @@ class ClockFolder:
         # The next one finds what was not done.
         with suppress(Killed):
             self._may_die()
-            self._folding.free_unless_kept(segment)
+            self._folding.free_files(segment)
             while self._folding.collect_garbage():
                 self._may_die()
         if self.waiting:

@@ -123,7 +123,7 @@ def test_it_finds_batches_of_an_older_segment_that_are_taken_for_new_ones(
 
 def test_it_finds_a_kept_segment_that_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: the file of every folded segment is let go, although runs lie in it."""
-    monkeypatch.setattr(Folding, "free_unless_kept", lambda self, segment: self._free(segment))
+    monkeypatch.setattr(Folding, "free_files", lambda self, segment: self._free(segment))
     assert _is_found(tmp_path)
 
 
