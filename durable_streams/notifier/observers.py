@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from durable_streams.interfaces import IStreamObserver
 from durable_streams.protocol.commands import Append, Command, Create
-from durable_streams.protocol.results import AppendResult
+from durable_streams.protocol.results import AppendResult, StreamDescription
 
 _FAILED = "an observer of streams failed"
 
@@ -35,7 +35,7 @@ class StreamObservers:
         if isinstance(command, Append):
             self._appended(command.path, result)
         elif isinstance(command, Create):
-            self._tell_all(lambda observer: observer.stream_created(command, result.stream))
+            self._created(command, result.stream)
         else:
             self._tell_all(lambda observer: observer.stream_deleted(command.path))
 
@@ -43,6 +43,13 @@ class StreamObservers:
         for observer in self._observers:
             try:
                 observer.stream_appended(path, result)
+            except Exception:
+                _log.failure(_FAILED)
+
+    def _created(self, command: Create, stream: StreamDescription) -> None:
+        for observer in self._observers:
+            try:
+                observer.stream_created(command, stream)
             except Exception:
                 _log.failure(_FAILED)
 

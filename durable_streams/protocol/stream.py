@@ -101,8 +101,6 @@ class Stream:
     def has_expired(self, now: float) -> bool:
         if self.ttl is None and self.expires_at is None:
             return False
-        if self.ttl is None and self.expires_at is None:
-            return False
         end = self.deadline
         return end is not None and now >= end
 

@@ -20,8 +20,8 @@ class Catalog:
     """Streams by path and by id.
 
     ``apply`` is the one place where an event changes state: when a command is accepted, when a journal is replayed, and
-    when it is folded away. What an append changes is up to ``Stream.apply_append``, which a storage that has the stream
-    at hand may call itself.
+    when it is folded away. What an append changes is up to ``Stream.apply_append``, what a creation does to ``create``:
+    a storage that has such an event at hand may call these itself.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Catalog:
             case Appended():
                 self.by_id[event.stream_id].apply_append(event)
             case StreamCreated():
-                self._apply_creation(event)
+                self.create(event)
             case StreamDeleted():
                 return list(self._apply_deletion(self.by_id[event.stream_id]))
             case StreamAccessed():
@@ -57,11 +57,13 @@ class Catalog:
                 self.by_id[event.stream_id].apply_trim(event)
         return []
 
-    def _apply_creation(self, event: StreamCreated) -> None:
+    def create(self, event: StreamCreated) -> Stream:
+        """The stream that the event creates."""
         stream = Stream(event)
         self.add(stream)
         if stream.fork is not None:
             self.by_id[stream.fork.source_id].lend(event)
+        return stream
 
     def _apply_deletion(self, stream: Stream) -> Iterator[Stream]:
         """Delete a stream, and the soft-deleted sources that no other fork needs (Section 4.2)."""

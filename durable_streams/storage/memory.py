@@ -47,6 +47,7 @@ class MemoryStorage:
         self._clock = clock
         self._catalog = Catalog()
         self._logs: dict[int, ByteLog] = {}
+        """By id, of the streams that have had bytes of their own."""
         self._expiry = ExpiryQueue()
         self._trims = TrimQueue()
         self._ids = StreamIds()
@@ -84,10 +85,9 @@ class MemoryStorage:
         return succeed(result)
 
     def _create(self, event: StreamCreated) -> Stream:
-        self._catalog.apply(event)
-        stream = self._catalog.by_id[event.stream_id]
-        log = self._logs[stream.stream_id] = ByteLog(stream.beginning)
-        log.append(event.data)
+        stream = self._catalog.create(event)
+        if event.data:
+            self._keep(stream, stream.beginning, event.data)
         self._expiry.add(stream)
         if stream.boundaries is not None:
             self._drop_trimmed(stream)
@@ -111,15 +111,23 @@ class MemoryStorage:
     def _append(self, event: Appended) -> None:
         self._catalog.apply(event)
         if event.data:
-            self._logs[event.stream_id].append(event.data)
             stream = self._catalog.by_id[event.stream_id]
+            self._keep(stream, event.start, event.data)
             if stream.boundaries is not None:
                 self._drop_trimmed(stream)
+
+    def _keep(self, stream: Stream, start: int, data: bytes) -> None:
+        log = self._logs.get(stream.stream_id)
+        if log is None:
+            log = self._logs[stream.stream_id] = ByteLog(start)
+        log.append(data)
 
     def _drop_trimmed(self, stream: Stream) -> None:
         """Give back the memory of what neither the stream nor a fork needs."""
         self._trims.add(stream)
-        log = self._logs[stream.stream_id]
+        log = self._logs.get(stream.stream_id)
+        if log is None:
+            return
         low, high = stream.lent or (stream.earliest, stream.earliest)
         log.drop_before(min(low, stream.earliest))
         if high < stream.earliest:
@@ -135,7 +143,7 @@ class MemoryStorage:
 
     def _delete(self, stream: Stream) -> None:
         for removed in self._catalog.apply(StreamDeleted(stream.stream_id, self._clock.seconds())):
-            del self._logs[removed.stream_id]
+            self._logs.pop(removed.stream_id, None)
             if removed.fork is not None and (source := self._catalog.by_id.get(removed.fork.source_id)) is not None:
                 self._drop_trimmed(source)
 
@@ -161,7 +169,8 @@ class MemoryStorage:
         while stream.fork is not None and start < stream.fork.position:
             stop = min(stop, stream.fork.position)
             stream = self._catalog.by_id[stream.fork.source_id]
-        return self._logs[stream.stream_id].read(start, stop)
+        log = self._logs.get(stream.stream_id)
+        return b"" if log is None else log.read(start, stop)
 
     def list_streams(self, prefix: str, after: str, limit: int) -> Deferred[Page]:
         now = self._clock.seconds()

@@ -35,7 +35,7 @@ from durable_streams.web.read import Mode, Query, ReadResponses, query_in
 from durable_streams.web.request import HeaderList, Later, Request, Response
 from durable_streams.web.settings import HttpSettings
 from durable_streams.web.shared_headers import SharedHeaders, preflight
-from durable_streams.web.target import Target, target_of
+from durable_streams.web.target import Target, remembered_target_of, target_of
 
 METHODS = b"GET, POST, PUT, DELETE, HEAD, OPTIONS"
 
@@ -67,7 +67,9 @@ class StreamHandlers:
     def handle(self, request: Request, root: bytes) -> _Answer | Later:
         """Answer a request whose path begins with ``root``. Never raises, and the Deferred only fails by cancelling."""
         try:
-            answer = self._route(request, target_of(request.path, root))
+            # A stream is created once: what is remembered is left to those that are in use.
+            find_target = target_of if request.method == b"PUT" else remembered_target_of
+            answer = self._route(request, find_target(request.path, root))
         except Exception:
             return self._with_shared_headers(self._refusal_of(Failure()), request)
         if isinstance(answer, Response):

@@ -21,8 +21,11 @@ class Target(Struct, frozen=True):
     reserved: bool
 
 
-@lru_cache(4096)
 def target_of(raw_path: bytes, root: bytes) -> Target:
     """The target of a URL path that begins with ``root``."""
     path = canonical_path(raw_path[len(root) :])
     return Target(root, path, is_reserved(path))
+
+
+remembered_target_of = lru_cache(4096)(target_of)
+"""As ``target_of``, for what is asked more than once."""
