@@ -70,13 +70,13 @@ class MemoryStorage:
         return [Measure("resident_streams", "Streams in memory.", len(self._catalog.by_id))]
 
     def create(self, command: Create) -> Deferred[CreateResult]:
+        now = self._clock.seconds()
         try:
-            existing = self._lookup(command.path)
-            source = self._lookup(command.fork.source) if command.fork else None
+            existing = self._lookup(command.path, now)
+            source = self._lookup(command.fork.source, now) if command.fork else None
             if existing is not None:
                 confirm_existing(existing, source, command)
-                return succeed(CreateResult(describe(existing, self._clock.seconds()), False))
-            now = self._clock.seconds()
+                return succeed(CreateResult(describe(existing, now), False))
             event = decide_create(command, source, self._ids.next(now), now)
         except StreamError as refusal:
             return fail(refusal)
@@ -94,13 +94,14 @@ class MemoryStorage:
         return stream
 
     def append(self, command: Append) -> Deferred[AppendResult]:
+        now = self._clock.seconds()
         try:
-            stream = self._stream(command.path)
-            event = decide_append(stream, command, self._clock.seconds())
+            stream = self._stream(command.path, now)
+            event = decide_append(stream, command, now)
         except StreamError as refusal:
             return fail(refusal)
         if event is not None:
-            self._append(event)
+            self._append(stream, event)
         claim = command.producer
         producer = None if claim is None else stream.producers.get(claim.producer_id)
         result = AppendResult(stream.stream_id, stream.tail, stream.closed, event is None, producer)
@@ -108,10 +109,9 @@ class MemoryStorage:
             self._performed(command, result)
         return succeed(result)
 
-    def _append(self, event: Appended) -> None:
-        self._catalog.apply(event)
+    def _append(self, stream: Stream, event: Appended) -> None:
+        stream.apply_append(event)
         if event.data:
-            stream = self._catalog.by_id[event.stream_id]
             self._keep(stream, event.start, event.data)
             if stream.boundaries is not None:
                 self._drop_trimmed(stream)
@@ -134,33 +134,36 @@ class MemoryStorage:
             log.drop_within(high, stream.earliest)
 
     def delete(self, command: Delete) -> Deferred[None]:
+        now = self._clock.seconds()
         try:
-            self._delete(self._stream(command.path))
+            self._delete(self._stream(command.path, now), now)
         except StreamError as refusal:
             return fail(refusal)
         self._performed(command, None)
         return succeed(None)
 
-    def _delete(self, stream: Stream) -> None:
-        for removed in self._catalog.apply(StreamDeleted(stream.stream_id, self._clock.seconds())):
+    def _delete(self, stream: Stream, now: float) -> None:
+        for removed in self._catalog.apply(StreamDeleted(stream.stream_id, now)):
             self._logs.pop(removed.stream_id, None)
             if removed.fork is not None and (source := self._catalog.by_id.get(removed.fork.source_id)) is not None:
                 self._drop_trimmed(source)
 
     def describe(self, path: str) -> Deferred[StreamDescription]:
+        now = self._clock.seconds()
         try:
-            return succeed(describe(self._stream(path), self._clock.seconds()))
+            return succeed(describe(self._stream(path, now), now))
         except StreamError as refusal:
             return fail(refusal)
 
     def read(self, path: str, position: int | None, limit: int) -> Deferred[Slice]:
+        now = self._clock.seconds()
         try:
-            stream = self._stream(path)
-            seen = describe(stream, self._clock.seconds())
+            stream = self._stream(path, now)
+            seen = describe(stream, now)
             start = start_of(seen, position)
         except StreamError as refusal:
             return fail(refusal)
-        stream.accessed_at = self._clock.seconds()
+        stream.accessed_at = now
         return succeed(Slice(seen, start, self._bytes(stream, start, limit)))
 
     def _bytes(self, stream: Stream, start: int, limit: int) -> bytes:
@@ -196,13 +199,14 @@ class MemoryStorage:
             self._drop_trimmed(stream)
 
     def _expire(self) -> list[str]:
-        for stream in self._expiry.expired(self._clock.seconds(), self._catalog.by_id):
-            self._remove_expired(stream)
+        now = self._clock.seconds()
+        for stream in self._expiry.expired(now, self._catalog.by_id):
+            self._remove_expired(stream, now)
         removed, self._expired = self._expired, []
         return removed
 
-    def _remove_expired(self, stream: Stream) -> None:
-        self._delete(stream)
+    def _remove_expired(self, stream: Stream, now: float) -> None:
+        self._delete(stream, now)
         self._expired.append(stream.path)
 
     def keep(self, path: str) -> None:
@@ -210,16 +214,16 @@ class MemoryStorage:
         if stream is not None and not stream.soft_deleted:
             stream.accessed_at = self._clock.seconds()
 
-    def _lookup(self, path: str) -> Stream | None:
+    def _lookup(self, path: str, now: float) -> Stream | None:
         """The stream at a path, soft-deleted ones included, unless it has just expired for good."""
         stream = self._catalog.by_path.get(path)
-        if stream is not None and not stream.soft_deleted and stream.has_expired(self._clock.seconds()):
-            self._remove_expired(stream)
+        if stream is not None and not stream.soft_deleted and stream.has_expired(now):
+            self._remove_expired(stream, now)
             return self._catalog.by_path.get(path)
         return stream
 
-    def _stream(self, path: str) -> Stream:
-        stream = self._lookup(path)
+    def _stream(self, path: str, now: float) -> Stream:
+        stream = self._lookup(path, now)
         if stream is None:
             raise StreamNotFound(path)
         if stream.soft_deleted:

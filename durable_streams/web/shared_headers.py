@@ -33,9 +33,10 @@ class SharedHeaders:
     """
 
     def __init__(self, origins: Sequence[str] = ("*",)) -> None:
-        self._every_origin = "*" in origins
-        self._vary: HeaderList = [] if self._every_origin or not origins else [(b"Vary", b"Origin")]
+        for_all = "*" in origins
+        self._vary: HeaderList = [] if for_all or not origins else [(b"Vary", b"Origin")]
         self._stranger = HeaderBlock([*_SECURITY, *self._vary])
+        self._for_all = self._block_for(b"*") if for_all else None
         self._blocks = {origin.encode(): self._block_for(origin.encode()) for origin in origins}
 
     def _block_for(self, origin: bytes) -> HeaderBlock:
@@ -46,13 +47,11 @@ class SharedHeaders:
 
     def answer_to(self, request: Request) -> HeaderBlock:
         """The fields for the origin that asks."""
-        return self.for_origin(request.headers.get(b"origin"))
+        return self._for_all or self.for_origin(request.headers.get(b"origin"))
 
     def for_origin(self, origin: bytes | None) -> HeaderBlock:
         """The fields for an origin; None is no browser, or a page of the service's own origin."""
-        if self._every_origin:
-            return self._blocks[b"*"]
-        return self._blocks.get(origin or b"", self._stranger)
+        return self._for_all or self._blocks.get(origin or b"", self._stranger)
 
 
 def preflight(request: Request, methods: bytes) -> Response:
