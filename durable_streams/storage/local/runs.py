@@ -60,7 +60,7 @@ class Runs:
         self._connection = connection
         self._segments = segments
         self._lock = Lock()
-        self._kept: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._kept_bytes = 0
 
     def kept(self, stream_id: int, position: int, stop: int) -> bytes:
@@ -77,8 +77,13 @@ class Runs:
 
     def _kept_at(self, stream_id: int, position: int) -> tuple[int, bytes] | None:
         with self._lock:
+            data = self._kept.get((stream_id, position))
+            if data is not None:
+                # As for a reader that goes on, run by run.
+                self._kept.move_to_end((stream_id, position))
+                return position, data
             for key, data in self._kept.items():
-                if key[0] == stream_id and key[1] <= position < key[1] + key[2]:
+                if key[0] == stream_id and key[1] <= position < key[1] + len(data):
                     self._kept.move_to_end(key)
                     return key[1], data
         return None
@@ -113,15 +118,17 @@ class Runs:
         return run in self._from(stream_id, run.start, run.end)
 
     def _content(self, stream_id: int, run: Run) -> bytes:
-        kept = self._kept_at(stream_id, run.start)
-        if kept is not None and kept[0] == run.start and len(kept[1]) == run.length:
-            return kept[1]
+        key = (stream_id, run.start)
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept is not None and len(kept) == run.length:
+            return kept
         data = self._checked(stream_id, run)
         with self._lock:
-            self._remember((stream_id, run.start, run.length), data)
+            self._remember(key, data)
         return data
 
-    def _remember(self, key: tuple[int, int, int], data: bytes) -> None:
+    def _remember(self, key: tuple[int, int], data: bytes) -> None:
         self._kept_bytes += len(data) - len(self._kept.pop(key, b""))
         self._kept[key] = data
         while self._kept_bytes > KEPT_BYTES or len(self._kept) > KEPT_RUNS:
