@@ -71,16 +71,24 @@ class ConnectionSet:
         """Serve the connections that are ready, each for one read, and then send the answers that were held."""
         ready = self._ready.poll(0, len(self._connections))
         self.gathers = len(ready) >= FEW
-        for descriptor, _ in ready:
-            connection = self._connections.get(descriptor)
-            if connection is not None:
-                self._read(connection)
+        self._serve(ready)
+        if self.gathers and self._connections:
+            # What has come meanwhile shares the commit with what was there.
+            late = self._ready.poll(0, len(self._connections))
+            self._serve(late)
+            ready += late
         if self.gathers and len(self._holding) < len(ready):
             # Due after the commit that the others have asked for.
             self._reactor.callLater(0, self._end_turn)
         else:
             self.gathers = False
         self._send_held()
+
+    def _serve(self, ready: list[tuple[int, int]]) -> None:
+        for descriptor, _ in ready:
+            connection = self._connections.get(descriptor)
+            if connection is not None:
+                self._read(connection)
 
     def _end_turn(self) -> None:
         self.gathers = False

@@ -171,6 +171,14 @@ def test_a_round_that_is_answered_leaves_nothing_for_later(room: Room) -> None:
     assert not room.reactor.getDelayedCalls()
 
 
+def test_what_comes_while_many_are_served_belongs_to_their_round(room: Room) -> None:
+    """So that it shares their commit; each connection has its turn once all the same."""
+    late = room.connect()
+    asking = [room.connect(lambda _: late.wake()), *(room.connect() for _ in range(FEW - 1))]
+    room.round(*asking)
+    assert [connection.reads for connection in (late, *asking)] == [1] * (FEW + 1)
+
+
 def test_few_answers_do_not_wait(room: Room) -> None:
     waits: list[bool] = []
 
