@@ -27,6 +27,7 @@ from durable_streams.storage.local.segment import (
 )
 
 SPARE = "spare"
+_PAGE = 4096
 LARGE_RECORD = 64 * 1024
 MOST_RETIRED = 2
 """Files of folded segments that wait to become segments again; in steady work one is enough."""
@@ -275,6 +276,11 @@ class SpareSegment:
 
 
 def _write_every_block(segment: SpareSegment) -> None:
-    """Write zeros to a segment of a new file, as no segment has been folded that could be used again."""
-    segment.file.write(HEADER_LENGTH, bytes(segment.capacity - HEADER_LENGTH))
+    """Write zeros to a segment of a new file, as no segment has been folded that could be used again.
+
+    By pages: what is written in one piece is one piece of Linux's page cache, and counts whole for each small write.
+    """
+    zeros = bytes(_PAGE)
+    for position in range(HEADER_LENGTH, segment.capacity, _PAGE):
+        segment.file.write(position, zeros[: segment.capacity - position])
     segment.file.sync()
