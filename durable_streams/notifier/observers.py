@@ -9,9 +9,6 @@ from twisted.logger import Logger
 
 from durable_streams.interfaces import IStreamObserver
 from durable_streams.protocol.commands import Append, Command, Create
-from durable_streams.protocol.results import AppendResult, StreamDescription
-
-_FAILED = "an observer of streams failed"
 
 _log = Logger()
 
@@ -33,33 +30,20 @@ class StreamObservers:
     def performed(self, command: Command, result: Any) -> None:
         """A command has become durable, with that result."""
         if isinstance(command, Append):
-            self._appended(command.path, result)
+            self._tell_all("stream_appended", command.path, result)
         elif isinstance(command, Create):
-            self._created(command, result.stream)
+            self._tell_all("stream_created", command, result.stream)
         else:
-            self._tell_all(lambda observer: observer.stream_deleted(command.path))
-
-    def _appended(self, path: str, result: AppendResult) -> None:
-        for observer in self._observers:
-            try:
-                observer.stream_appended(path, result)
-            except Exception:
-                _log.failure(_FAILED)
-
-    def _created(self, command: Create, stream: StreamDescription) -> None:
-        for observer in self._observers:
-            try:
-                observer.stream_created(command, stream)
-            except Exception:
-                _log.failure(_FAILED)
+            self._tell_all("stream_deleted", command.path)
 
     def expired(self, path: str) -> None:
         """A stream at ``path`` has expired."""
-        self._tell_all(lambda observer: observer.stream_expired(path))
+        self._tell_all("stream_expired", path)
 
-    def _tell_all(self, tell: Callable[[IStreamObserver], None]) -> None:
+    def _tell_all(self, member: str, *what: Any) -> None:
+        """Call a member of each observer; by its name, for a function made for every append would cost more."""
         for observer in self._observers:
             try:
-                tell(observer)
+                getattr(observer, member)(*what)
             except Exception:
-                _log.failure(_FAILED)
+                _log.failure("an observer of streams failed")

@@ -96,8 +96,7 @@ class Slice(Struct, frozen=True):
     @property
     def etag(self) -> str:
         """The tag of the slice; when it reaches the tail, it names the state of the stream too."""
-        stream, end = self.stream, self.end
-        return etag(stream.stream_id, self.start, end, stream.closed and end == stream.tail)
+        return etag(self.stream.stream_id, self.start, self.end, self.at_end)
 
     @property
     def next_offset(self) -> str:

@@ -181,7 +181,7 @@ class MemoryStorage:
         found: list[StreamDescription] = []
         for path in self._catalog.paths.below(prefix, after):
             stream = by_path[path]
-            if stream.soft_deleted or stream.has_expired(now):
+            if not stream.is_there(now):
                 continue
             if len(found) == limit:
                 return succeed(Page(found, True))

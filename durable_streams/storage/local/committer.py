@@ -76,9 +76,7 @@ class Committer:
         """Make an encoded event durable, then tell ``entry``."""
         self._payloads.append(payload)
         self.waiting_bytes += len(payload) + RECORD_LENGTH
-        self._entries.append(entry)
-        if not self._scheduled and not self._writing:
-            self._schedule()
+        self.wait(entry)
 
     def wait(self, entry: Entry) -> None:
         """Tell ``entry`` when all that was submitted before is durable."""

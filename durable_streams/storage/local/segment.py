@@ -49,11 +49,11 @@ _decode_event = msgspec.msgpack.Decoder(Event).decode
 
 
 class _LargeAppended(Appended, frozen=True, array_like=True, tag=2):
-    data: memoryview  # type: ignore[assignment]
+    data: memoryview  # type: ignore[assignment]  # a view instead of a copy, on purpose
 
 
 class _LargeCreated(StreamCreated, frozen=True, array_like=True, tag=1):
-    data: memoryview  # type: ignore[assignment]
+    data: memoryview  # type: ignore[assignment]  # a view instead of a copy, on purpose
 
 
 _decode_large = msgspec.msgpack.Decoder(_LargeAppended | _LargeCreated).decode

@@ -45,8 +45,7 @@ class Space:
 
     def admits(self, length: int) -> bool:
         """Whether a command with a body of ``length`` bytes may be decided now."""
-        committer = self._committer
-        return not self._line and committer.waiting_bytes + length + _MARGIN <= committer.room
+        return not self._line and self._fits(length)
 
     def admits_internal(self) -> bool:
         """Whether a small event of the storage's own fits; those have the last bytes to themselves."""

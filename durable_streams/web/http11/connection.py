@@ -255,31 +255,28 @@ class Http11Connection(Protocol):
 
     def send(self, response: Response) -> None:
         """Answer the request that is being served, perhaps together with others of this round."""
-        self._reply(response, self._write_soon)
-
-    def _reply(self, response: Response, write: Write) -> None:
         exchange = self._serving
         assert exchange is not None
         if self._draining:
             exchange.closes = True
         try:
-            self._send(response, exchange, write)
+            self._send(response, exchange)
         except UnsafeHeader:
             _log.error("a response had a line end in a header; it was not sent")
             exchange.closes = True
-            self._send(internal_error().response(), exchange, write)
+            self._send(internal_error().response(), exchange)
 
-    def _send(self, response: Response, exchange: Exchange, write: Write) -> None:
+    def _send(self, response: Response, exchange: Exchange) -> None:
         body = response.body
         transport: Any = self.transport
         connection = _CLOSE if exchange.closes else _KEEP_ALIVE if exchange.is_1_0 else b""
         if has_no_body(response, exchange.request.method):
-            write(response_head(response, self.factory.date, connection))
+            self._write_soon(response_head(response, self.factory.date, connection))
             self._finished()
         elif isinstance(body, bytes):
             head = response_head(response, self.factory.date, b"%bContent-Length: %d\r\n" % (connection, len(body)))
             if len(body) <= SMALL_BODY:
-                write(head + body)
+                self._write_soon(head + body)
             else:
                 transport.write(head)
                 transport.write(body)
