@@ -24,8 +24,7 @@ from durable_streams.interfaces import IStorage
 from durable_streams.protocol.commands import Append, Create, ForkRequest
 from durable_streams.protocol.offsets import EARLIEST
 from durable_streams.protocol.retention import Retention
-from durable_streams.storage.local.checkpointer import JOURNAL
-from durable_streams.storage.local.directory import DataDirectory
+from durable_streams.storage.local.directory import JOURNAL, DataDirectory
 from durable_streams.storage.local.files import OsFiles
 from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.storage import LocalStorage

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from durable_streams.errors import StorageFailed
 from durable_streams.storage.local.base import FILE_NAME, BaseStore, connect, migrate
-from durable_streams.storage.local.checkpointer import JOURNAL
-from durable_streams.storage.local.directory import MARKER, DataDirectory
+from durable_streams.storage.local.directory import JOURNAL, MARKER, DataDirectory
 from durable_streams.storage.local.files import OsFiles, sync_directory
 from durable_streams.storage.local.journal import segment_numbers
 from durable_streams.storage.local.segment import (

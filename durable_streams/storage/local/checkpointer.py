@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import TextIO
 
 from durable_streams.storage.local.base import BaseStore, connect
+from durable_streams.storage.local.directory import JOURNAL
 from durable_streams.storage.local.files import OsFiles
 from durable_streams.storage.local.folding import LARGE, Folding
 from durable_streams.storage.local.journal import read_segment
 from durable_streams.storage.local.runs import BaseDamaged
 from durable_streams.storage.local.segment import SegmentDamaged
-
-JOURNAL = "journal"
 
 
 def run(directory: Path, commands: TextIO, answers: TextIO, is_asked: Callable[[], bool]) -> None:

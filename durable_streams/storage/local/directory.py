@@ -12,6 +12,8 @@ from durable_streams.storage.local.files import make_directory, sync_directory
 
 FORMAT = "durable-streams 2\n"
 MARKER = "format"
+JOURNAL = "journal"
+"""The folder of the journal's segments."""
 
 
 class DataDirectory:

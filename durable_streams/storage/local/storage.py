@@ -32,10 +32,9 @@ from durable_streams.protocol.results import AppendResult, CreateResult, Page, S
 from durable_streams.protocol.stream import Stream
 from durable_streams.storage.local.arrivals import Arrivals
 from durable_streams.storage.local.base import BaseStore, connect, migrate
-from durable_streams.storage.local.checkpointer import JOURNAL
 from durable_streams.storage.local.cold_bytes import ColdBytes
 from durable_streams.storage.local.committer import Committer
-from durable_streams.storage.local.directory import DataDirectory
+from durable_streams.storage.local.directory import JOURNAL, DataDirectory
 from durable_streams.storage.local.entries import AppendEntry, Barrier, EventEntry
 from durable_streams.storage.local.files import Files, OsFiles
 from durable_streams.storage.local.hot_stream import HotStream

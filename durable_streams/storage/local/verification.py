@@ -13,7 +13,7 @@ import msgspec
 from durable_streams.errors import StorageFailed
 from durable_streams.protocol.stream import Stream
 from durable_streams.storage.local.base import FILE_NAME, BaseStore, connect, migrate
-from durable_streams.storage.local.checkpointer import JOURNAL
+from durable_streams.storage.local.directory import JOURNAL
 from durable_streams.storage.local.files import OsFiles
 from durable_streams.storage.local.journal import segment_numbers
 from durable_streams.storage.local.recovery import replay_segment

@@ -20,7 +20,7 @@ from durable_streams.protocol.offsets import EARLIEST
 from durable_streams.protocol.producers import ProducerClaim
 from durable_streams.protocol.retention import NO_LIMITS, Retention
 from durable_streams.storage.local.backup import back_up
-from durable_streams.storage.local.checkpointer import JOURNAL
+from durable_streams.storage.local.directory import JOURNAL
 from durable_streams.storage.local.segment import segment_name
 from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.storage import LocalStorage

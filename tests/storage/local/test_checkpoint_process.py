@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -93,6 +95,13 @@ async def test_a_killed_checkpointer_comes_back_and_goes_on(tmp_path: Path) -> N
         content += (await storage.read("s", len(content), 1 << 20)).data
     assert content == written
     await storage.close()
+
+
+def test_the_checkpointer_has_nothing_to_say_when_all_is_well(tmp_path: Path) -> None:
+    """Whatever it says on standard error is logged as an error."""
+    command = [sys.executable, "-m", "durable_streams.storage.local.checkpointer", str(tmp_path)]
+    ended = subprocess.run(command, input=b"", capture_output=True, check=True)
+    assert (ended.stdout, ended.stderr) == (b"", b"")
 
 
 @pytest_twisted.ensureDeferred

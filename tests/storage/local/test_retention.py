@@ -15,8 +15,7 @@ from durable_streams.protocol.offsets import EARLIEST
 from durable_streams.protocol.retention import Retention
 from durable_streams.protocol.rising_numbers import RisingNumbers
 from durable_streams.storage.local.base import FILE_NAME
-from durable_streams.storage.local.checkpointer import JOURNAL
-from durable_streams.storage.local.directory import DataDirectory
+from durable_streams.storage.local.directory import JOURNAL, DataDirectory
 from durable_streams.storage.local.files import OsFiles
 from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.storage import LocalStorage
