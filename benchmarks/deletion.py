@@ -24,6 +24,8 @@ from durable_streams.service import StreamService
 
 APPENDERS = 8
 _TICK = 0.001
+SMALL_ENOUGH = 600
+"""So many bodies are folded into the base store; as one append that is larger they would stay in their segment."""
 
 
 async def lengthen(reactor: Any, service: StreamService, directory: Path, appends: int) -> None:
@@ -33,8 +35,8 @@ async def lengthen(reactor: Any, service: StreamService, directory: Path, append
             done: Deferred[Any] = service.append("long", BODY)
         await done
     while journal_segments(directory) > 1:
-        await service.append("long", BODY * 10_000)
-        await deferLater(reactor, 0.05, lambda: None)
+        await service.append("long", BODY * SMALL_ENOUGH)
+        await deferLater(reactor, 0.002, lambda: None)
 
 
 class HeldUp:

@@ -112,6 +112,19 @@ def test_a_reader_of_damaged_bytes_is_told_and_others_go_on(tmp_path: Path) -> N
     bench.close()
 
 
+def test_removing_many_bytes_writes_few(tmp_path: Path) -> None:
+    """Else a long stream that is deleted keeps the disk busy, and all who append wait for it."""
+    connection = connect(tmp_path)
+    migrate(connection)
+    runs = Runs(connection, KeptSegments(connection, LossyFiles()))
+    for first in range(0, 32 * LARGEST_RUN, LARGEST_RUN):
+        runs.add(1, first, b"x" * LARGEST_RUN)
+    connection.execute("pragma wal_checkpoint(truncate)")
+    assert runs.remove_some(1, 100) == 32
+    assert (tmp_path / f"{base.FILE_NAME}-wal").stat().st_size < LARGEST_RUN
+    connection.close()
+
+
 def test_a_base_store_of_the_first_version_is_migrated(tmp_path: Path) -> None:
     """Its runs have no checksums and are read as they are; those that come have them."""
     connection = connect(tmp_path)
