@@ -10,7 +10,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
 from typing import NamedTuple
-from zlib import crc32
+
+from isal.isal_zlib import crc32
 
 from durable_streams.storage.local.kept_segments import KeptSegments
 from durable_streams.storage.local.segment import Piece, segment_name

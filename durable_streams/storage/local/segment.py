@@ -21,9 +21,9 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, cast
-from zlib import crc32
 
 import msgspec
+from isal.isal_zlib import crc32
 
 from durable_streams.protocol.events import Appended, Event, StreamCreated
 
