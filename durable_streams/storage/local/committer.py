@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Protocol
 
+from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from durable_streams.measures import Durations
-from durable_streams.storage.local.journal import Journal, Write
+from durable_streams.storage.local.journal import Batch, Journal, Write
 from durable_streams.storage.local.segment import RECORD_LENGTH
+from durable_streams.storage.local.settings import LocalSettings
 
-INLINE_BYTES = 512 * 1024
 _WEIGHT = 0.1
 _BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
 
 RunInThread = Callable[[Write], Deferred[None]]
-"""Runs a function in the one writer thread; the Deferred fires on the reactor when it has returned or raised."""
+"""Runs a function in a thread of its own kind; the Deferred fires on the reactor when it has returned or raised."""
 
 
 class Entry(Protocol):
@@ -32,35 +34,55 @@ class Entry(Protocol):
         """The journal has failed; whether it is durable will show after a restart."""
 
 
+class Commit(Struct):
+    """A batch on its way, the bytes of its records, and who waits for it.
+
+    ``ahead`` fires when its records are written, if that is done before its turn.
+    """
+
+    batch: Batch
+    length: int
+    entries: list[Entry]
+    ahead: Deferred[None] | None = None
+
+
 class Committer:
-    """Collects records and commits them in batches, one batch at a time.
+    """Collects records and commits them in batches, one after the other.
 
     While the disk answers fast a batch is synced at once, on the reactor; else by the writer thread, and what comes
-    meanwhile waits for the next batch. ``failure`` is set by the first write or sync that fails; from then on nothing
-    is written any more, because nobody can know what a failed sync has left on the disk. ``after_batch`` is called
-    after every batch, good or bad. ``room`` is what ``Journal.room`` was when that last changed.
+    meanwhile waits for the next batch. A large one is not left to wait: while the batch before it is synced, another
+    thread writes its records, all but the header that makes them count.
+
+    ``failure`` is set by the first write or sync that fails; from then on nothing is written any more, because nobody
+    can know what a failed sync has left on the disk. ``after_batch`` is called after every batch, good or bad.
+    ``segment`` is the one of the last durable batch. ``room`` is what ``Journal.room`` was when that last changed.
     """
 
     def __init__(
         self,
         journal: Journal,
         clock: IReactorTime,
-        run_in_thread: RunInThread,
+        write: RunInThread,
+        write_ahead: RunInThread,
         delay: Callable[[], float],
         after_batch: Callable[[], None],
-        inline_seconds: float,
+        settings: LocalSettings,
     ) -> None:
         self._journal = journal
         self._clock = clock
-        self._run_in_thread = run_in_thread
+        self._write = write
+        self._write_ahead = write_ahead
         self._delay = delay
         self._after_batch = after_batch
-        self._inline_seconds = inline_seconds
+        self._inline_seconds = settings.inline_seconds
+        self._large_batch = settings.large_batch
         self._payloads: list[bytes] = []
         self._entries: list[Entry] = []
         self._scheduled = False
         self._writing = False
+        self._next: Commit | None = None
         self._sync_seconds = 0.0
+        self.segment = journal.number
         self.room = journal.room
         self.waiting_bytes = 0
         self.committed_bytes = 0
@@ -81,8 +103,13 @@ class Committer:
     def wait(self, entry: Entry) -> None:
         """Tell ``entry`` when all that was submitted before is durable."""
         self._entries.append(entry)
-        if not self._scheduled and not self._writing:
+        if not self._scheduled and self._may_begin:
             self._schedule()
+
+    @property
+    def _may_begin(self) -> bool:
+        """Whether what waits may become a batch now."""
+        return not self._writing or (self._next is None and self.waiting_bytes >= self._large_batch)
 
     def look_at_room(self) -> None:
         """The journal has got another spare segment, or none."""
@@ -94,6 +121,8 @@ class Committer:
 
     def _flush(self) -> None:
         self._scheduled = False
+        if not self._may_begin:
+            return
         entries, self._entries = self._entries, []
         payloads, self._payloads = self._payloads, []
         length, self.waiting_bytes = self.waiting_bytes, 0
@@ -102,27 +131,37 @@ class Committer:
         elif not payloads:
             self._tell(entries)
         else:
-            try:
-                write = self._journal.place(payloads, length)
-            except Exception:
-                self._failed(Failure(), entries)
-            else:
-                self.look_at_room()
-                self._commit(write, length, entries)
+            commit = Commit(self._journal.place(payloads, length), length, entries)
+            self.look_at_room()
+            self._commit(commit)
 
-    def _commit(self, write: Write, length: int, entries: list[Entry]) -> None:
-        if self._sync_seconds < self._inline_seconds and length < INLINE_BYTES:
-            try:
-                self._timed(write, length)
-            except Exception:
-                self._failed(Failure(), entries)
-            else:
-                self._tell(entries)
-                self._after_batch()
+    def _commit(self, commit: Commit) -> None:
+        if self._writing:
+            self._next = commit
+            commit.ahead = self._write_ahead(commit.batch.write_ahead)
+        elif self._sync_seconds < self._inline_seconds and commit.length < self._large_batch:
+            self._commit_inline(commit)
+        else:
+            self._writing = True
+            self._ends(commit, self._write(lambda: self._timed(commit.batch.write, commit.length)))
+
+    def _commit_inline(self, commit: Commit) -> None:
+        try:
+            self._timed(commit.batch.write, commit.length)
+        except Exception:
+            self._failed(Failure(), commit)
             return
-        self._writing = True
-        done = self._run_in_thread(lambda: self._timed(write, length))
-        done.addCallbacks(lambda _: self._written(entries), self._failed, errbackArgs=(entries,))
+        self.segment = commit.batch.segment
+        self._tell(commit.entries)
+        self._after_batch()
+
+    def _complete(self, commit: Commit, ahead: Deferred[None]) -> None:
+        """It is the turn of a batch that has been written ahead, or is being written."""
+        complete = partial(self._timed, commit.batch.complete, commit.length)
+        self._ends(commit, ahead.addCallback(lambda _: self._write(complete)))
+
+    def _ends(self, commit: Commit, done: Deferred[None]) -> None:
+        done.addCallbacks(lambda _: self._written(commit), self._failed, errbackArgs=(commit,))
 
     def _timed(self, write: Write, length: int) -> None:
         began = perf_counter()
@@ -132,25 +171,34 @@ class Committer:
         self.timing.add(took)
         self.committed_bytes += length
 
-    def _written(self, entries: list[Entry]) -> None:
-        self._writing = False
-        self._tell(entries)
+    def _written(self, commit: Commit) -> None:
+        following, self._next = self._next, None
+        if following is not None and following.ahead is not None:
+            self._complete(following, following.ahead)
+        else:
+            self._writing = False
+        self.segment = commit.batch.segment
+        self._tell(commit.entries)
         self._after_batch()
         self._go_on()
 
     def _go_on(self) -> None:
-        if self._entries and not self._scheduled:
+        if self._entries and not self._scheduled and self._may_begin:
             self._schedule()
 
     def _tell(self, entries: list[Entry]) -> None:
-        segment = self._journal.number
+        segment = self.segment
         for entry in entries:
             entry.committed(segment)
 
-    def _failed(self, failure: Failure, entries: list[Entry]) -> None:
+    def _failed(self, failure: Failure, commit: Commit) -> None:
+        following, self._next = self._next, None
         self._writing = False
         self.failure = failure
-        self._refuse(entries, failure)
+        self._refuse(commit.entries, failure)
+        if following is not None and following.ahead is not None:
+            following.ahead.addErrback(lambda _: None)
+            self._refuse(following.entries, failure)
         self._after_batch()
         self._go_on()
 

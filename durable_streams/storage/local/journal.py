@@ -7,7 +7,6 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from durable_streams.errors import StorageFailed
 from durable_streams.protocol.events import Event
@@ -31,6 +30,8 @@ _PAGE = 4096
 LARGE_RECORD = 64 * 1024
 MOST_RETIRED = 2
 """Files of folded segments that wait to become segments again; in steady work one is enough."""
+
+Write = Callable[[], None]
 
 _NAME = re.compile(r"([0-9]{16})\.journal")
 
@@ -203,42 +204,43 @@ class Journal:
     def _rest(self) -> int:
         return self._capacity - SEAL_LENGTH - self._position
 
-    def place(self, payloads: Sequence[bytes], length: int) -> Write:
-        """Give a batch, whose records take ``length`` bytes, its place; the answer writes and syncs it when called."""
-        if length + BATCH_LENGTH <= self._rest():
-            position = self._position
-            self._position += length + BATCH_LENGTH
-            return self._writing(position, payloads, length)
-        return self._roll(payloads, length)
+    def place(self, payloads: Sequence[bytes], length: int) -> Batch:
+        """Give a batch, whose records take ``length`` bytes, its place."""
+        if length + BATCH_LENGTH > self._rest():
+            return self._roll(payloads, length)
+        return self._batch(payloads, length, _nothing)
 
-    def _roll(self, payloads: Sequence[bytes], length: int) -> Write:
+    def _roll(self, payloads: Sequence[bytes], length: int) -> Batch:
         assert self._spare is not None
         full, position, seal = self._file, self._position, self._writer.seal()
         self.number += 1
         spare, self._spare = self._spare, None
         self._activate(spare)
-        write_batch, name = self._writing(HEADER_LENGTH, payloads, length), segment_name(self.number)
-        self._position += length + BATCH_LENGTH
+        name = segment_name(self.number)
 
-        def write() -> None:
+        def begin() -> None:
             # In this order a segment is never found unsealed behind another one.
-            _write(full, position, seal)
+            full.write(position, seal)
+            full.sync()
             full.close()
             self._files.rename(spare.name, name)
             self._files.sync_names()
-            write_batch()
 
-        return write
+        return self._batch(payloads, length, begin)
 
-    def _writing(self, position: int, payloads: Sequence[bytes], length: int) -> Write:
+    def _batch(self, payloads: Sequence[bytes], length: int, begin: Write) -> Batch:
         """Copying small records together is cheaper than to hand over each of them; of large ones nothing is copied."""
+        position = self._position
+        self._position += length + BATCH_LENGTH
         if length < len(payloads) * LARGE_RECORD:
-            return partial(_write, self._file, position, self._writer.batch(payloads))
-        return partial(_write_parts, self._file, position, self._writer.parts_of_batch(payloads))
+            whole = self._writer.batch(payloads)
+            return Batch(self.number, self._file, position, lambda: [whole], begin)
+        return Batch(self.number, self._file, position, self._writer.parts_of_batch(payloads), begin)
 
     def seal(self) -> None:
         """End the active segment for good. Blocks. Raises ``OSError``."""
-        _write(self._file, self._position, self._writer.seal())
+        self._file.write(self._position, self._writer.seal())
+        self._file.sync()
         self._file.close()
 
     def close(self) -> None:
@@ -248,17 +250,43 @@ class Journal:
             self._spare.file.close()
 
 
-Write = Callable[[], None]
+class Batch:
+    """Some records and their place in ``segment``. Every method blocks, and raises ``OSError``.
+
+    It is made durable by ``write``; or by ``write_ahead``, which may be called while the batches before are still on
+    their way, and ``complete`` after those. Until its header is there, nobody takes its records for anything.
+    """
+
+    __slots__ = ("_begin", "_file", "_header", "_parts", "_position", "segment")
+
+    def __init__(
+        self, segment: int, file: JournalFile, position: int, parts: Callable[[], list[bytes]], begin: Write
+    ) -> None:
+        self.segment = segment
+        self._file = file
+        self._position = position
+        self._parts = parts
+        self._begin = begin
+        self._header = b""
+
+    def write(self) -> None:
+        self._begin()
+        self._file.write_parts(self._position, self._parts())
+        self._file.sync()
+
+    def write_ahead(self) -> None:
+        first, *others = self._parts()
+        self._header = first[:BATCH_LENGTH]
+        self._file.write_parts(self._position + BATCH_LENGTH, [first[BATCH_LENGTH:], *others])
+
+    def complete(self) -> None:
+        self._begin()
+        self._file.write(self._position, self._header)
+        self._file.sync()
 
 
-def _write(file: JournalFile, position: int, data: bytes) -> None:
-    file.write(position, data)
-    file.sync()
-
-
-def _write_parts(file: JournalFile, position: int, parts: Callable[[], list[bytes]]) -> None:
-    file.write_parts(position, parts())
-    file.sync()
+def _nothing() -> None:
+    """What there is to do before a batch in the segment that is active already."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ class LocalSettings:
     ``segment_bytes`` is the size of a journal segment, ``hot_bytes`` the memory for streams and their recent bytes
     beyond what must be there. When ``slow_segments`` wait to be folded, commits are held back; at ``most_segments``
     writes are refused until the checkpointer has caught up. A batch is synced on the reactor as long as that takes
-    less than ``inline_seconds``; 0 leaves every batch to the writer thread.
+    less than ``inline_seconds``; 0 leaves every batch to the writer thread, as one of ``large_batch`` bytes is always.
     """
 
     segment_bytes: int = 16 * MIB
@@ -22,3 +22,4 @@ class LocalSettings:
     slow_segments: int = 8
     most_segments: int = 32
     inline_seconds: float = 0.001
+    large_batch: int = MIB // 2

@@ -45,13 +45,14 @@ class Space:
 
     def admits(self, length: int) -> bool:
         """Whether a command with a body of ``length`` bytes may be decided now."""
-        return not self._line and self._fits(length)
+        return not self._line and self.fits(length)
 
     def admits_internal(self) -> bool:
         """Whether a small event of the storage's own fits; those have the last bytes to themselves."""
         return self._committer.waiting_bytes + INTERNAL <= self._committer.room
 
-    def _fits(self, length: int) -> bool:
+    def fits(self, length: int) -> bool:
+        """As ``admits``, for one that has stood in line."""
         return self._committer.waiting_bytes + length + _MARGIN <= self._committer.room
 
     def wait(self, length: int, go: Callable[[], object], refuse: Callable[[Failure], None]) -> None:
@@ -87,7 +88,7 @@ class Space:
 
     def pass_on(self) -> None:
         """Let those pass for whom there is room now."""
-        while self._line and self._fits(self._line[0].length):
+        while self._line and self.fits(self._line[0].length):
             self._line.popleft().go()
         if self._line:
             self._allocate()

@@ -129,9 +129,10 @@ class LocalStorage:
             self._journal,
             self._clock,
             self._workers.write,
+            self._workers.write_ahead,
             self._delay_of_overload,
             self._batch_done,
-            self._settings.inline_seconds,
+            self._settings,
         )
         self._space = Space(self._journal, self._committer, self._workers.allocate)
         self._folder: Folder = self._workers.folder(path, self._segment_folded, self._segment_free)
@@ -189,7 +190,7 @@ class LocalStorage:
     def _batch_done(self) -> None:
         failure = self._committer.failure
         if failure is None:
-            newest = self._journal.number - 1
+            newest = self._committer.segment - 1
             if newest == self._sealed:
                 self._space.pass_on()
             else:
@@ -368,23 +369,30 @@ class LocalStorage:
 
     def _admitted(self, paths: tuple[str, ...], length: int, go: Callable[[], Deferred[_T]]) -> Deferred[_T]:
         """Call ``go`` when memory knows what is at the paths and the journal has room for ``length`` bytes."""
-        return self._arrivals.when_resident(paths, lambda: self._with_room(paths, length, go))
+        return self._arrivals.when_resident(paths, lambda: self._with_room(paths, length, go, self._space.admits))
 
-    def _with_room(self, paths: tuple[str, ...], length: int, go: Callable[[], Deferred[_T]]) -> Deferred[_T]:
-        """Call ``go`` when the journal has room for what it may write, in the order of the calls."""
+    def _with_room(
+        self, paths: tuple[str, ...], length: int, go: Callable[[], Deferred[_T]], passes: Callable[[int], bool]
+    ) -> Deferred[_T]:
+        """Call ``go`` when the journal has room for what it may write, in the order of the calls.
+
+        ``passes`` tells whether it may be now.
+        """
         if self._committer.failure is not None:
             return fail(StorageFailed(self.failure() or ""))
         if self._refusing:
             return fail(self._unavailable())
-        if self._space.admits(length):
+        if passes(length):
             return go()
         done: Deferred[_T] = Deferred()
         release = self._residents.pin(paths)
 
+        def in_turn() -> Deferred[_T]:
+            return self._with_room(paths, length, go, self._space.fits)
+
         def pass_on() -> None:
             release()
-            known = all(map(self._arrivals.knows, paths))
-            (go() if known else self._admitted(paths, length, go)).chainDeferred(done)
+            self._arrivals.when_resident(paths, in_turn).chainDeferred(done)
 
         def refuse(reason: Failure) -> None:
             release()

@@ -1,4 +1,4 @@
-"""Who does the storage's blocking work: a writer thread, a reader thread, and the checkpointer."""
+"""Who does the storage's blocking work: threads that write, read and allocate, and the checkpointer."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ class Workers(Protocol):
 
     def write(self, work: Callable[[], _T], /) -> Deferred[_T]: ...
 
+    def write_ahead(self, work: Callable[[], _T], /) -> Deferred[_T]: ...
+
     def read(self, work: Callable[[], _T], /) -> Deferred[_T]: ...
 
     def allocate(self, work: Callable[[], _T], /) -> Deferred[_T]: ...
@@ -54,20 +56,24 @@ class Workers(Protocol):
 
 
 class RealWorkers:
-    """Three threads and a process. Segments are allocated by a thread that no cold read can keep waiting."""
+    """Four threads and a process. Segments are allocated by a thread that no cold read can keep waiting."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._writer = ThreadPool(0, 1, "durable-streams-writer")
+        self._ahead = ThreadPool(0, 1, "durable-streams-writer-ahead")
         self._reader = ThreadPool(0, 1, "durable-streams-reader")
         self._allocator = ThreadPool(0, 1, "durable-streams-allocator")
 
     def start(self) -> None:
-        for pool in (self._writer, self._reader, self._allocator):
+        for pool in (self._writer, self._ahead, self._reader, self._allocator):
             pool.start()
 
     def write(self, work: Callable[[], _T], /) -> Deferred[_T]:
         return deferToThreadPool(self._reactor, self._writer, work)
+
+    def write_ahead(self, work: Callable[[], _T], /) -> Deferred[_T]:
+        return deferToThreadPool(self._reactor, self._ahead, work)
 
     def read(self, work: Callable[[], _T], /) -> Deferred[_T]:
         return deferToThreadPool(self._reactor, self._reader, work)
@@ -80,5 +86,5 @@ class RealWorkers:
         return CheckpointProcess(directory, cast(IReactorProcess, reactor), cast(IReactorTime, reactor), folded, free)
 
     def stop(self) -> None:
-        for pool in (self._writer, self._reader, self._allocator):
+        for pool in (self._writer, self._ahead, self._reader, self._allocator):
             pool.stop()

@@ -161,6 +161,9 @@ class ClockWorkers:
         self._clock.callLater(self._delay(), _run, work, done)
         return done
 
+    def write_ahead(self, work: Callable[[], _T], /) -> Deferred[_T]:
+        return self.write(work)
+
     def read(self, work: Callable[[], _T], /) -> Deferred[_T]:
         done: Deferred[_T] = Deferred()
         _run(work, done)

@@ -22,7 +22,7 @@ from durable_streams.protocol.retention import NO_LIMITS, Retention
 from durable_streams.storage.local.backup import back_up
 from durable_streams.storage.local.directory import JOURNAL
 from durable_streams.storage.local.segment import segment_name
-from durable_streams.storage.local.settings import LocalSettings
+from durable_streams.storage.local.settings import MIB, LocalSettings
 from durable_streams.storage.local.storage import LocalStorage
 from durable_streams.storage.local.verification import faults
 from tests.short_chunks import short_chunks
@@ -74,6 +74,7 @@ class Simulation:
             segment_bytes=600_000,
             hot_bytes=self.random.choice((0, 20_000, 10**9)),
             inline_seconds=self.random.choice((0.0, 1e9)),
+            large_batch=self.random.choice((1, 20_000, MIB)),
         )
         self.storage = LocalStorage(self._directory, self.clock, self._workers, settings, lambda _: self.files)
         self._outcome(self.storage.open())

@@ -63,6 +63,22 @@ def test_a_fork_that_waits_for_room_finds_its_source(tmp_path: Path) -> None:
     bench.close()
 
 
+def test_commands_for_paths_without_a_stream_pass_when_there_is_room(tmp_path: Path) -> None:
+    """Nothing remembers that nothing is there, so each is looked up once more; none goes to the end of the line."""
+    bench = _bench(tmp_path, hot_bytes=0)
+    _folded(bench)
+    bench.workers.allocate_delay = 5
+    bench.roll()
+    created = [bench.storage.create(Create(f"new-{number}", body=b"n" * 400_000)) for number in range(3)]
+    lost = bench.storage.append(Append("nothing", b"n" * 400_000))
+    for _ in range(300):
+        bench.clock.advance(0.1)
+    assert [bench.outcome(done).stream.tail for done in created] == 3 * [400_000]
+    with pytest.raises(StreamNotFound):
+        bench.outcome(lost)
+    bench.close()
+
+
 def test_who_was_refused_room_leaves_nothing_behind(tmp_path: Path) -> None:
     """A stream whose append was refused may leave memory, and answers do not wait for anything."""
     bench = _bench(tmp_path)

@@ -12,10 +12,10 @@ from durable_streams.protocol.events import Appended, StreamCreated
 from durable_streams.protocol.stream import Stream
 from durable_streams.storage.local import base, segment
 from durable_streams.storage.local.base import BaseStore
-from durable_streams.storage.local.committer import Committer
+from durable_streams.storage.local.committer import Commit, Committer
 from durable_streams.storage.local.folding import Folding
 from durable_streams.storage.local.hot_stream import HotStream
-from durable_streams.storage.local.journal import Write
+from durable_streams.storage.local.journal import Batch
 from durable_streams.storage.local.kept_segments import KeptSegments
 from durable_streams.storage.local.residents import Residents
 from durable_streams.storage.local.segment import segment_name
@@ -57,11 +57,22 @@ def test_it_finds_a_sync_that_does_nothing(tmp_path: Path) -> None:
 def test_it_finds_an_early_acknowledgement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: writers are told before their batch is written."""
 
-    def commit(self: Committer, write: Write, length: int, entries: list[Any]) -> None:
-        self._tell(entries)
-        write()
+    def commit(self: Committer, commit: Commit) -> None:
+        self._tell(commit.entries)
+        commit.batch.write()
 
     monkeypatch.setattr(Committer, "_commit", commit)
+    assert _is_found(tmp_path)
+
+
+def test_it_finds_a_batch_that_counts_before_the_one_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: what is written ahead has its header already, so that a hole may lie before it."""
+
+    def write_ahead(self: Batch) -> None:
+        self._file.write_parts(self._position, self._parts())
+
+    monkeypatch.setattr(Batch, "write_ahead", write_ahead)
+    monkeypatch.setattr(Batch, "complete", lambda self: self._begin() or self._file.sync())
     assert _is_found(tmp_path)
 
 

@@ -12,9 +12,10 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from durable_streams.errors import StorageFailed, StorageUnavailable
-from durable_streams.protocol.commands import Create
+from durable_streams.protocol.commands import Append, Create
 from durable_streams.storage.local.directory import DataDirectory
 from durable_streams.storage.local.files import OsFiles
+from durable_streams.storage.local.journal import Batch
 from tests.storage.local.bench import SEGMENT, Bench
 
 NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
@@ -64,6 +65,30 @@ def test_a_failed_write_or_sync_is_final(tmp_path: Path, operation: str, inline:
         bench.append(b"never")
     assert bench.content() == b"safe"
     assert "Input/output error" in str(bench.storage.failure())
+    bench.close()
+
+
+def test_what_is_written_ahead_may_fail_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EIO for a batch that is written while the one before is synced: that one is acknowledged, nothing after it is."""
+
+    def fail(batch: Batch) -> None:
+        raise BROKEN
+
+    monkeypatch.setattr(Batch, "write_ahead", fail)
+    bench = Bench(tmp_path / "data", inline_seconds=0, large_batch=1)
+    bench.open()
+    bench.outcome(bench.storage.create(Create("s")))
+    bench.workers.fold_delay = 0.02
+    synced = bench.storage.append(Append("s", b"safe"))
+    bench.clock.advance(0)
+    ahead = bench.storage.append(Append("s", b"lost"))
+    bench.clock.advance(0)
+    behind = bench.storage.append(Append("s", b"never"))
+    assert bench.outcome(synced).tail == 4
+    for refused in (ahead, behind):
+        with pytest.raises(StorageFailed, match="Input/output error"):
+            bench.outcome(refused)
+    assert bench.content() == b"safe"
     bench.close()
 
 
