@@ -13,7 +13,6 @@ from durable_streams.protocol.events import (
     Trimmed,
 )
 from durable_streams.protocol.stream import Stream
-from durable_streams.storage.path_index import PathIndex
 
 
 class Catalog:
@@ -27,10 +26,8 @@ class Catalog:
     def __init__(self) -> None:
         self.by_path: dict[str, Stream] = {}
         self.by_id: dict[int, Stream] = {}
-        self.paths = PathIndex(self.by_path)
 
     def add(self, stream: Stream) -> None:
-        self.paths.add(stream.path)
         self.by_path[stream.path] = stream
         self.by_id[stream.stream_id] = stream
 

@@ -31,8 +31,8 @@ from durable_streams.protocol.results import (
 )
 from durable_streams.protocol.stream import Stream
 from durable_streams.storage.byte_log import ByteLog
-from durable_streams.storage.catalog import Catalog
 from durable_streams.storage.expiry_queue import ExpiryQueue
+from durable_streams.storage.listed_catalog import ListedCatalog
 from durable_streams.storage.stream_ids import StreamIds
 from durable_streams.storage.trim_queue import TrimQueue
 
@@ -45,7 +45,7 @@ class MemoryStorage:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._catalog = Catalog()
+        self._catalog = ListedCatalog()
         self._logs: dict[int, ByteLog] = {}
         """By id, of the streams that have had bytes of their own."""
         self._expiry = ExpiryQueue()

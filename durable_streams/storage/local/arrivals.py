@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from durable_streams.protocol.stream import Stream
-from durable_streams.storage.local.base import BaseStore, unreadable
+from durable_streams.storage.local.base import BaseStore
+from durable_streams.storage.local.base_failure import unreadable
 from durable_streams.storage.local.residents import Residents
 from durable_streams.storage.local.workers import Offload
 

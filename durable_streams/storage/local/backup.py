@@ -8,10 +8,11 @@ import sqlite3
 from pathlib import Path
 
 from durable_streams.errors import StorageFailed
-from durable_streams.storage.local.base import FILE_NAME, BaseStore, connect, migrate
+from durable_streams.storage.local.base import FILE_NAME, BaseStore, connect
 from durable_streams.storage.local.directory import JOURNAL, MARKER, DataDirectory
 from durable_streams.storage.local.files import OsFiles, sync_directory
 from durable_streams.storage.local.journal import segment_numbers
+from durable_streams.storage.local.migration import migrate
 from durable_streams.storage.local.segment import (
     HEADER_LENGTH,
     SEAL_LENGTH,

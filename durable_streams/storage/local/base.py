@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from durable_streams.errors import StorageFailed
 from durable_streams.protocol.content_types import kind_of
 from durable_streams.protocol.events import ForkPoint
 from durable_streams.protocol.producers import ProducerClaim, ProducerState
@@ -24,11 +20,8 @@ from durable_streams.storage.local.kept_segments import KeptSegments
 from durable_streams.storage.local.runs import BaseDamaged, Runs
 from durable_streams.storage.trim_queue import overdue_at
 
-_log = Logger()
-
 FILE_NAME = "base.sqlite"
 GARBAGE_STEP = 256
-LEAVE_STEP = 8
 FREE_PAGES = 1024
 """Free pages that the file may keep in any case, to be used again; beyond that, a third of those in use."""
 PAGE_BYTES = 16_384
@@ -62,28 +55,6 @@ def connect(directory: Path, *, timeout: float = 30.0) -> sqlite3.Connection:
     # Some builds of SQLite, as Debian's, write zeros over every page that is freed, through the journal too.
     connection.execute("pragma secure_delete = fast")
     return connection
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the schema up to this version. Raises ``StorageFailed`` for one from the future."""
-    version = connection.execute("pragma user_version").fetchone()[0]
-    scripts = sorted(
-        (int(entry.name[:4]), entry)
-        for entry in (files(__package__) / "schema").iterdir()
-        if entry.name.endswith(".sql")
-    )
-    if version > scripts[-1][0]:
-        raise StorageFailed(f"{FILE_NAME} has schema {version}, which is newer than this program knows")
-    for number, script in scripts:
-        if number > version:
-            connection.executescript(f"begin;\n{script.read_text()}\npragma user_version = {number};\ncommit;")
-
-
-def unreadable(failure: Failure) -> Failure:
-    """Log that the base store could not be read, and tell it as ``StorageFailed``."""
-    reason = f"the base store cannot be read: {failure.getErrorMessage()}"
-    _log.error("{reason}", reason=reason)
-    return Failure(StorageFailed(reason))
 
 
 class Deadline(NamedTuple):
@@ -307,7 +278,7 @@ class BaseStore:
         """Go on with a stream that had too many runs to remove in one step."""
         row = self.connection.execute("select stream_id from trimmed limit 1").fetchone()
         if row is None:
-            return self._leave_segment()
+            return False
         self.connection.execute("delete from trimmed where stream_id = ?", row)
         query = (
             "select stream_id, earliest, ifnull(lent_from, earliest), ifnull(lent_to, earliest) from streams "
@@ -315,18 +286,6 @@ class BaseStore:
         )
         for found in self.connection.execute(query, row).fetchall():
             self._trim(*found)
-        return True
-
-    def _leave_segment(self) -> bool:
-        """Copy some bytes out of a kept segment most of which nobody needs, so that its file can go."""
-        segment = self.kept_segments.one_to_leave()
-        if segment is None:
-            return False
-        try:
-            self.runs.leave(segment, LEAVE_STEP)
-        except BaseDamaged as damage:
-            _log.error("{damage}; its segment is left as it is", damage=str(damage))
-            self.kept_segments.leave_alone(segment)
         return True
 
     def _trim(self, stream_id: int, earliest: int, lent_from: int, lent_to: int) -> None:

@@ -19,12 +19,14 @@ from durable_streams.storage.local.base import BaseStore, connect
 from durable_streams.storage.local.directory import JOURNAL
 from durable_streams.storage.local.files import OsFiles
 from durable_streams.storage.local.folding import LARGE, Folding
-from durable_streams.storage.local.journal import read_segment
 from durable_streams.storage.local.runs import BaseDamaged
+from durable_streams.storage.local.sealed_segment import read_segment
 from durable_streams.storage.local.segment import SegmentDamaged
 
 
-def run(directory: Path, commands: TextIO, answers: TextIO, is_asked: Callable[[], bool]) -> None:
+def run(
+    directory: Path, commands: TextIO, answers: TextIO, warn: Callable[[str], None], is_asked: Callable[[], bool]
+) -> None:
     """Serve until the input ends. Raises ``sqlite3.Error``, ``OSError``, ``SegmentDamaged`` and ``BaseDamaged``."""
 
     def answer(line: str) -> None:
@@ -33,7 +35,7 @@ def run(directory: Path, commands: TextIO, answers: TextIO, is_asked: Callable[[
 
     connection = connect(directory)
     journal = OsFiles(directory / JOURNAL)
-    folding = Folding(BaseStore(connection, journal), lambda segment: answer(f"free {segment}"))
+    folding = Folding(BaseStore(connection, journal), lambda segment: answer(f"free {segment}"), warn)
     for line in commands:
         segment = int(line.removeprefix("fold "))
         folding.fold(read_segment(journal, segment, LARGE))
@@ -44,17 +46,22 @@ def run(directory: Path, commands: TextIO, answers: TextIO, is_asked: Callable[[
     connection.close()
 
 
+def _say(sentence: str) -> None:
+    """Tell the service something that it logs."""
+    print(sentence, file=sys.stderr)
+
+
 def main(directory: Path) -> int:
-    """Serve on standard input and output; a failure is one line on standard error."""
+    """Serve on standard input and output; what the operator should know is a line each on standard error."""
     # Signals for the whole group or unit are the service's to answer; its end is the end of the input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        run(directory, sys.stdin, sys.stdout, lambda: bool(select.select([sys.stdin], [], [], 0)[0]))
+        run(directory, sys.stdin, sys.stdout, _say, lambda: bool(select.select([sys.stdin], [], [], 0)[0]))
     except SegmentDamaged as damage:
-        print(f"a journal file cannot be read at position {damage.position}: {damage.reason}", file=sys.stderr)
+        _say(f"a journal file cannot be read at position {damage.position}: {damage.reason}")
     except (sqlite3.Error, BaseDamaged, OSError) as error:
-        print(error, file=sys.stderr)
+        _say(str(error))
     else:
         return 0
     return 1

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 
 from durable_streams.errors import OffsetTrimmed, StreamError, StreamNotFound
 from durable_streams.protocol.results import Slice, StreamDescription
-from durable_streams.storage.local.base import unreadable
+from durable_streams.storage.local.base_failure import unreadable
 from durable_streams.storage.local.runs import BaseDamaged, Runs
 from durable_streams.storage.local.workers import Offload
 

@@ -17,7 +17,8 @@ from durable_streams.protocol.events import Appended, Event, StreamCreated
 from durable_streams.protocol.stream import Stream
 from durable_streams.storage.catalog import Catalog
 from durable_streams.storage.local.base import BaseStore
-from durable_streams.storage.local.journal import SealedSegment
+from durable_streams.storage.local.runs import BaseDamaged
+from durable_streams.storage.local.sealed_segment import SealedSegment
 from durable_streams.storage.local.segment import Piece, Record
 
 
@@ -38,6 +39,9 @@ def load_touched(base: BaseStore, catalog: Catalog, events: Sequence[Event]) -> 
 LARGE = 64 * 1024
 """The size from which on data is not copied out of its segment, when that is kept, in bytes."""
 
+LEAVE_STEP = 8
+"""How many runs are copied out of a kept segment at once."""
+
 
 class Part(NamedTuple):
     """Some new bytes of a stream; ``pieces`` is where they lie in the segment when they are large."""
@@ -55,12 +59,14 @@ class Folding:
     """Applies one segment to the base store. Applying it again, or one that is older, changes nothing.
 
     ``free`` is called with the number of each segment whose file is needed no more, by anything that is committed; more
-    than once when that was not noted in time.
+    than once when that was not noted in time. ``warn`` is called with a sentence for the operator about damage that
+    stops nothing.
     """
 
-    def __init__(self, base: BaseStore, free: Callable[[int], None]) -> None:
+    def __init__(self, base: BaseStore, free: Callable[[int], None], warn: Callable[[str], None]) -> None:
         self._base = base
         self._free = free
+        self._warn = warn
 
     def fold(self, segment: SealedSegment) -> None:
         """Fold the segment after the last one. Raises ``sqlite3.Error`` or ``BaseDamaged``; then nothing
@@ -138,8 +144,20 @@ class Folding:
     def collect_garbage(self) -> bool:
         """One small step of removing bytes that nobody needs, or of making the file smaller; False when all is done."""
         with _transaction(self._base.connection):
-            more = self._base.collect_garbage()
+            more = self._base.collect_garbage() or self._leave_segment()
         return more or self._free_segment() or self._base.give_back_pages()
+
+    def _leave_segment(self) -> bool:
+        """Copy some bytes out of a kept segment most of which nobody needs, so that its file can go."""
+        segment = self._base.kept_segments.one_to_leave()
+        if segment is None:
+            return False
+        try:
+            self._base.runs.leave(segment, LEAVE_STEP)
+        except BaseDamaged as damage:
+            self._warn(f"{damage}; its segment is left as it is")
+            self._base.kept_segments.leave_alone(segment)
+        return True
 
     def free_files(self, segment: int) -> None:
         """Let the file of a folded segment go, if it has not been kept, and those of which nothing is needed any more.

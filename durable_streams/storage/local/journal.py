@@ -14,10 +14,8 @@ from durable_streams.storage.local.files import Files, JournalFile
 from durable_streams.storage.local.segment import (
     BATCH_LENGTH,
     HEADER_LENGTH,
-    NEVER,
     RECORD_LENGTH,
     SEAL_LENGTH,
-    Record,
     SegmentDamaged,
     SegmentReader,
     SegmentWriter,
@@ -95,24 +93,6 @@ def _secure_end(files: Files, name: str, number: int, reader: SegmentReader, con
     )
     file.sync()
     file.close()
-
-
-@dataclass(frozen=True)
-class SealedSegment:
-    """What a sealed segment has; ``length`` is that of its header and its batches, in bytes."""
-
-    number: int
-    records: Sequence[Record]
-    length: int
-
-
-def read_segment(files: Files, number: int, large: int = NEVER) -> SealedSegment:
-    """Read a sealed segment, in which data of ``large`` bytes or more is located. Raises ``SegmentDamaged``."""
-    reader = SegmentReader(number, files.read(segment_name(number)), large)
-    records = list(reader.records())
-    if not reader.sealed:
-        raise SegmentDamaged(reader.end, "it ends too early")
-    return SealedSegment(number, records, reader.end)
 
 
 class Journal:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from durable_streams.errors import StorageFailed
 from durable_streams.protocol.events import Appended, Event, StreamCreated
 from durable_streams.protocol.stream import Stream
-from durable_streams.storage.catalog import Catalog
+from durable_streams.storage.listed_catalog import ListedCatalog
 from durable_streams.storage.local.hot_stream import HotStream
 
 STREAM_COST = 1024
@@ -30,7 +30,7 @@ class Residents:
     """
 
     def __init__(self, budget: int) -> None:
-        self.catalog = Catalog()
+        self.catalog = ListedCatalog()
         self.hot: dict[int, HotStream] = {}
         self.absent: dict[str, int] = {}
         self.folded = 0

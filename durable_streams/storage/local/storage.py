@@ -31,7 +31,7 @@ from durable_streams.protocol.reading import start_of
 from durable_streams.protocol.results import AppendResult, CreateResult, Page, Slice, StreamDescription
 from durable_streams.protocol.stream import Stream
 from durable_streams.storage.local.arrivals import Arrivals
-from durable_streams.storage.local.base import BaseStore, connect, migrate
+from durable_streams.storage.local.base import BaseStore, connect
 from durable_streams.storage.local.cold_bytes import ColdBytes
 from durable_streams.storage.local.committer import Committer
 from durable_streams.storage.local.directory import JOURNAL, DataDirectory
@@ -40,6 +40,7 @@ from durable_streams.storage.local.files import Files, OsFiles
 from durable_streams.storage.local.hot_stream import HotStream
 from durable_streams.storage.local.journal import Journal
 from durable_streams.storage.local.listing import Listing
+from durable_streams.storage.local.migration import migrate
 from durable_streams.storage.local.recovery import recover
 from durable_streams.storage.local.residents import Residents, access_staleness
 from durable_streams.storage.local.runs import BaseDamaged

@@ -12,7 +12,8 @@ from durable_streams.protocol.results import StreamDescription
 from durable_streams.protocol.stream import Stream
 from durable_streams.storage.expiry_queue import ExpiryQueue
 from durable_streams.storage.local.arrivals import Arrivals
-from durable_streams.storage.local.base import BEFORE_ALL, BaseStore, Deadline, unreadable
+from durable_streams.storage.local.base import BEFORE_ALL, BaseStore, Deadline
+from durable_streams.storage.local.base_failure import unreadable
 from durable_streams.storage.local.residents import Residents
 from durable_streams.storage.local.workers import Offload
 from durable_streams.storage.trim_queue import TrimQueue, overdue_at

@@ -12,10 +12,11 @@ import msgspec
 
 from durable_streams.errors import StorageFailed
 from durable_streams.protocol.stream import Stream
-from durable_streams.storage.local.base import FILE_NAME, BaseStore, connect, migrate
+from durable_streams.storage.local.base import FILE_NAME, BaseStore, connect
 from durable_streams.storage.local.directory import JOURNAL
 from durable_streams.storage.local.files import OsFiles
 from durable_streams.storage.local.journal import segment_numbers
+from durable_streams.storage.local.migration import migrate
 from durable_streams.storage.local.recovery import replay_segment
 from durable_streams.storage.local.residents import Residents
 from durable_streams.storage.local.runs import BaseDamaged

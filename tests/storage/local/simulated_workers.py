@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from durable_streams.storage.local.base import BaseStore, connect
 from durable_streams.storage.local.files import Files
 from durable_streams.storage.local.folding import LARGE, Folding
-from durable_streams.storage.local.journal import read_segment
+from durable_streams.storage.local.sealed_segment import read_segment
 
 _T = TypeVar("_T")
 
@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 def fold(directory: Path, files: Files, segment: int, large: int = LARGE) -> None:
     """Fold one segment, as the checkpointer of a service that was killed may still do."""
     connection = connect(directory)
-    Folding(BaseStore(connection, files), lambda number: None).fold(read_segment(files, segment, large))
+    Folding(BaseStore(connection, files), lambda number: None, print).fold(read_segment(files, segment, large))
     connection.close()
 
 
@@ -71,7 +71,7 @@ class ClockFolder:
         self._dies = dies
         self._large = large
         self._folding = Folding(
-            BaseStore(cast(Connection, MortalConnection(self._connection, self._may_die)), files), self._let_go
+            BaseStore(cast(Connection, MortalConnection(self._connection, self._may_die)), files), self._let_go, print
         )
         self._files = files
         self._folded = folded

@@ -17,13 +17,18 @@ from twisted.internet.interfaces import IReactorProcess
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import implementer
 
 from durable_streams.protocol.commands import Append, Create, Delete
+from durable_streams.storage import local
 from durable_streams.storage.local import LocalSettings, LocalStorage, RealWorkers
 from durable_streams.storage.local.checkpoints import CheckpointProcess
+from durable_streams.storage.local.segment import segment_name
 from durable_streams.storage.local.verification import faults
 
 SEGMENT = 400_000
+CHECKPOINTER = "durable_streams.storage.local.checkpointer"
 
 
 def _reactor() -> Any:
@@ -46,6 +51,21 @@ def largest_file() -> Iterator[Callable[[int], None]]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def checkpointer_says() -> Iterator[Callable[[], str]]:
+    """What the service has logged of its checkpointer's standard error."""
+    said: list[str] = []
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if event["log_namespace"] == CheckpointProcess.__module__ and "text" in event:
+            said.append(event["text"])
+
+    globalLogPublisher.addObserver(observe)
+    yield lambda: "\n".join(said)
+    globalLogPublisher.removeObserver(observe)
 
 
 def _checkpointer(parent: int) -> int | None:
@@ -97,9 +117,25 @@ async def test_a_killed_checkpointer_comes_back_and_goes_on(tmp_path: Path) -> N
     await storage.close()
 
 
+def test_the_checkpointer_loads_only_what_it_needs() -> None:
+    """It starts while the service is busy, and Twisted alone would cost it several times what it does then."""
+    loaded = f"import sys, {CHECKPOINTER}; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", loaded], capture_output=True, check=True, text=True).stdout.split()
+    assert CHECKPOINTER in modules
+    assert {"twisted", "zope", "asyncio", "ssl", "email", "sortedcontainers", "tempfile"}.isdisjoint(modules)
+
+
+def test_the_storage_is_where_its_package_says() -> None:
+    """Though it is loaded only when it is asked for."""
+    assert {name: getattr(local, name).__name__ for name in local.__all__} == {name: name for name in local.__all__}
+    assert set(local.__all__) <= set(dir(local))
+    with pytest.raises(AttributeError, match="has no attribute 'RemoteStorage'"):
+        getattr(local, "RemoteStorage")  # noqa: B009  # mypy would refuse it as an attribute
+
+
 def test_the_checkpointer_has_nothing_to_say_when_all_is_well(tmp_path: Path) -> None:
     """Whatever it says on standard error is logged as an error."""
-    command = [sys.executable, "-m", "durable_streams.storage.local.checkpointer", str(tmp_path)]
+    command = [sys.executable, "-m", CHECKPOINTER, str(tmp_path)]
     ended = subprocess.run(command, input=b"", capture_output=True, check=True)
     assert (ended.stdout, ended.stderr) == (b"", b"")
 
@@ -158,6 +194,38 @@ async def test_the_files_of_large_appends_stay_until_nothing_in_them_is_needed(t
     await _until(lambda: storage._unfolded == 0 and segments() == 1)
     await storage.close()
     assert list(faults(tmp_path / "data")) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_the_checkpointer_finds_damaged_is_in_the_log(
+    tmp_path: Path, checkpointer_says: Callable[[], str]
+) -> None:
+    """Though it goes on, and the service does not stumble over it."""
+    reactor = _reactor()
+    settings = LocalSettings(segment_bytes=SEGMENT, hot_bytes=0)
+    storage = LocalStorage(tmp_path / "data", reactor, RealWorkers(reactor), settings)
+    await storage.open()
+    for path in ("little", "much", "filler"):
+        await storage.create(Create(path))
+        if path != "filler":
+            await storage.append(Append(path, path[:1].encode() * 120_000))
+    await storage.append(Append("much", b"m" * 120_000))
+    file = tmp_path / "data" / "journal" / segment_name(1)
+
+    async def roll() -> None:
+        for _ in range(30):
+            await storage.append(Append("filler", b"x" * 20_000))
+        await _until(lambda: storage._unfolded == 0)
+
+    await roll()
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"l" * 120_000, b"?" + b"l" * 119_999))
+    await storage.delete(Delete("much"))
+    await roll()
+    await _until(lambda: "its segment is left as it is" in checkpointer_says())
+    assert f"in journal file {segment_name(1)} at position" in checkpointer_says()
+    assert storage.failure() is None
+    await storage.close()
 
 
 @pytest_twisted.ensureDeferred

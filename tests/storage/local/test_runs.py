@@ -12,8 +12,9 @@ import pytest
 from durable_streams.errors import StorageFailed
 from durable_streams.protocol.commands import Create
 from durable_streams.storage.local import base
-from durable_streams.storage.local.base import BaseStore, connect, migrate
+from durable_streams.storage.local.base import BaseStore, connect
 from durable_streams.storage.local.kept_segments import KeptSegments
+from durable_streams.storage.local.migration import migrate
 from durable_streams.storage.local.runs import LARGEST_RUN, BaseDamaged, Run, Runs
 from tests.storage.local.bench import Bench
 from tests.storage.local.lossy_files import LossyFiles
