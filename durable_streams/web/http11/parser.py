@@ -6,7 +6,8 @@ from typing import Protocol
 
 import httptools
 
-from durable_streams.web.http11.known_heads import LONGEST_HEAD, KnownFields, KnownHeads
+from durable_streams.web.http11.known_heads import LONGEST_HEAD, KnownFields, KnownHeads, RequestLine
+from durable_streams.web.http11.long_body import LONG, LongBody
 from durable_streams.web.limits import Limits
 from durable_streams.web.problems import (
     Problem,
@@ -43,7 +44,7 @@ class Refused(Exception):
 
 
 class RequestParser:
-    """Feeds bytes to llhttp and builds requests from what it calls back.
+    """Feeds bytes to llhttp, all but those of long bodies, and builds requests from what it calls back.
 
     ``in_request`` says whether a request has begun and is not whole, ``in_head`` whether it is its head that is not.
     """
@@ -56,14 +57,20 @@ class RequestParser:
         self._fields = b""
         """The bytes of the fields being read, where they may become known ones."""
         self._parser = httptools.HttpRequestParser(self)
+        self._headers: dict[bytes, bytes]
+        self._long_body: LongBody | None = None
         self._refusal: Problem | None = None
         self._fed = 0
         self._begin()
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they came. Raises ``Refused``; feed nothing after that."""
-        if not self.in_request and self._receive_known(data):
-            return
+        if self._long_body is not None:
+            self._collect(self._long_body, data)
+        elif self.in_request or not self._receive_known(data):
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         self._fed += len(data)
         try:
             self._parser.feed_data(data)
@@ -73,6 +80,22 @@ class RequestParser:
             raise Refused(self._refusal or self._unreadable(error)) from None
         if self.in_head and self._fed > self._limits.head_bytes + self._limits.target_bytes:
             raise Refused(self._too_long())
+        missing = self._length - self._body_length
+        # Behind a last request llhttp takes nothing more, which one that begins anew would not know.
+        if missing >= LONG and self._parser.should_keep_alive():
+            self._long_body = LongBody(self._request(b""), self._body, missing)
+            self._parser = httptools.HttpRequestParser(self)
+
+    def _collect(self, body: LongBody, data: bytes) -> None:
+        """Take a part of a long body; what lies behind its end is read as ever."""
+        end = body.missing
+        body.add(data[:end])
+        if body.missing:
+            return
+        self._long_body = None
+        self._complete(body.request(), True)
+        if end < len(data):
+            self.feed(data[end:])
 
     def _receive_known(self, data: bytes) -> bool:
         """Take one whole request with known fields the short way; of any other note the fields, if they may be kept."""
@@ -89,10 +112,25 @@ class RequestParser:
         known = self._known.fields(fields)
         if known is None or len(data) - end != known.length:
             self._fields = fields
-            return False
+            return known is not None and self._receive_known_head(line, known, data, end)
         method, path, query = line
         request = Request(method, path, query, known.headers, data[end:], self._secure)
         self._receiver.request_received(request, known.keep_alive, "1.1")
+        return True
+
+    def _receive_known_head(self, line: RequestLine, known: KnownFields, data: bytes, end: int) -> bool:
+        """Take the beginning of a request with known fields and a long body the short way, too."""
+        missing = known.length - (len(data) - end)
+        if missing < LONG or not known.keep_alive:
+            return False
+        self._fields = b""
+        self._headers = known.headers
+        self._version = "1.1"
+        self.in_request = True
+        method, path, query = line
+        request = Request(method, path, query, known.headers, b"", self._secure)
+        self._long_body = LongBody(request, [data[end:]], missing)
+        self._receiver.head_received(False, known.length)
         return True
 
     @property
@@ -103,10 +141,10 @@ class RequestParser:
     def _begin(self) -> None:
         self.in_request = self.in_head = False
         self._target = b""
-        self._headers: dict[bytes, bytes] = {}
+        self._headers = {}
         self._repeated = 0
         self._body: list[bytes] = []
-        self._body_length = 0
+        self._length = self._body_length = 0
 
     def _refuse(self, problem: Problem) -> None:
         self._refusal = problem
@@ -159,6 +197,7 @@ class RequestParser:
         if length > self._limits.body_bytes:
             self._refuse(too_large(self._limits.body_bytes))
         wants_continue = b"expect" in headers and headers[b"expect"].lower() == b"100-continue"
+        self._length = length
         self._receiver.head_received(wants_continue, length)
 
     def _check_size(self) -> None:
@@ -178,16 +217,16 @@ class RequestParser:
 
     def on_message_complete(self) -> None:
         body = self._body
+        request = self._request(body[0] if len(body) == 1 else b"".join(body))
+        self._complete(request, self._parser.should_keep_alive())
+
+    # --- what is whole
+
+    def _request(self, body: bytes) -> Request:
         path, _, query = self._origin_form().partition(b"?")
-        request = Request(
-            self._parser.get_method(),
-            path,
-            query,
-            self._headers,
-            body[0] if len(body) == 1 else b"".join(body),
-            self._secure,
-        )
-        keep_alive = self._parser.should_keep_alive()
+        return Request(self._parser.get_method(), path, query, self._headers, body, self._secure)
+
+    def _complete(self, request: Request, keep_alive: bool) -> None:
         if self._fields:
             self._remember(request, keep_alive)
         self._begin()

@@ -29,13 +29,13 @@ LIMITS = Limits(target_bytes=200, head_bytes=1000, header_count=20, body_bytes=1
 class Wire:
     """One connection in memory, and a handler that keeps what it is asked."""
 
-    def __init__(self, handler: Handler | None = None) -> None:
+    def __init__(self, handler: Handler | None = None, limits: Limits = LIMITS) -> None:
         self.clock = Clock()
         self.asked: list[Request] = []
         self._handler = handler or self._echo
         cold = Resource()
         cold.putChild(b"cold", Cold())
-        self.factory = Http11Factory(self._route, Site(cold, reactor=self.clock), LIMITS, self.clock, SharedHeaders())
+        self.factory = Http11Factory(self._route, Site(cold, reactor=self.clock), limits, self.clock, SharedHeaders())
         self.factory.doStart()
         self.connect()
 
