@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from durable_streams.measures import Durations
 from durable_streams.storage.local.journal import Batch, Journal, Write
-from durable_streams.storage.local.segment import RECORD_LENGTH
+from durable_streams.storage.local.segment import RECORD_LENGTH, Payload
 from durable_streams.storage.local.settings import LocalSettings
 
 _WEIGHT = 0.1
@@ -76,7 +76,7 @@ class Committer:
         self._after_batch = after_batch
         self._inline_seconds = settings.inline_seconds
         self._large_batch = settings.large_batch
-        self._payloads: list[bytes] = []
+        self._payloads: list[Payload] = []
         self._entries: list[Entry] = []
         self._scheduled = False
         self._writing = False
@@ -94,7 +94,7 @@ class Committer:
         """Whether anything has been submitted that is not durable yet."""
         return bool(self._entries) or self._writing
 
-    def submit(self, payload: bytes, entry: Entry) -> None:
+    def submit(self, payload: Payload, entry: Entry) -> None:
         """Make an encoded event durable, then tell ``entry``."""
         self._payloads.append(payload)
         self.waiting_bytes += len(payload) + RECORD_LENGTH

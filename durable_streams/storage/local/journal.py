@@ -14,8 +14,10 @@ from durable_streams.storage.local.files import Files, JournalFile
 from durable_streams.storage.local.segment import (
     BATCH_LENGTH,
     HEADER_LENGTH,
+    LARGE_RECORD,
     RECORD_LENGTH,
     SEAL_LENGTH,
+    Payload,
     SegmentDamaged,
     SegmentReader,
     SegmentWriter,
@@ -25,7 +27,6 @@ from durable_streams.storage.local.segment import (
 
 SPARE = "spare"
 _PAGE = 4096
-LARGE_RECORD = 64 * 1024
 MOST_RETIRED = 2
 """Files of folded segments that wait to become segments again; in steady work one is enough."""
 
@@ -184,13 +185,13 @@ class Journal:
     def _rest(self) -> int:
         return self._capacity - SEAL_LENGTH - self._position
 
-    def place(self, payloads: Sequence[bytes], length: int) -> Batch:
+    def place(self, payloads: Sequence[Payload], length: int) -> Batch:
         """Give a batch, whose records take ``length`` bytes, its place."""
         if length + BATCH_LENGTH > self._rest():
             return self._roll(payloads, length)
         return self._batch(payloads, length, _nothing)
 
-    def _roll(self, payloads: Sequence[bytes], length: int) -> Batch:
+    def _roll(self, payloads: Sequence[Payload], length: int) -> Batch:
         assert self._spare is not None
         full, position, seal = self._file, self._position, self._writer.seal()
         self.number += 1
@@ -208,7 +209,7 @@ class Journal:
 
         return self._batch(payloads, length, begin)
 
-    def _batch(self, payloads: Sequence[bytes], length: int, begin: Write) -> Batch:
+    def _batch(self, payloads: Sequence[Payload], length: int, begin: Write) -> Batch:
         """Copying small records together is cheaper than to hand over each of them; of large ones nothing is copied."""
         position = self._position
         self._position += length + BATCH_LENGTH

@@ -24,6 +24,7 @@ from typing import NamedTuple, cast
 
 import msgspec
 from isal.isal_zlib import crc32
+from msgspec.structs import replace
 
 from durable_streams.protocol.events import Appended, Event, StreamCreated
 
@@ -44,8 +45,12 @@ _BATCH_BODY = struct.Struct("<8sQI")
 _CRC = struct.Struct("<I")
 _RECORD = struct.Struct("<II")
 
+LARGE_RECORD = 64 * 1024
+"""The size from which on copying a record costs more than handing it over by itself, in bytes."""
+
 encode_event = msgspec.msgpack.Encoder().encode
 _decode_event = msgspec.msgpack.Decoder(Event).decode
+_NO_DATA = encode_event(b"")
 
 
 class _LargeAppended(Appended, frozen=True, array_like=True, tag=2):
@@ -57,6 +62,45 @@ class _LargeCreated(StreamCreated, frozen=True, array_like=True, tag=1):
 
 
 _decode_large = msgspec.msgpack.Decoder(_LargeAppended | _LargeCreated).decode
+
+
+class LargePayload(msgspec.Struct, frozen=True):
+    """An encoded event in three parts, of which the middle one is its data, uncopied."""
+
+    head: bytes
+    data: bytes
+    rest: bytes
+
+    def __len__(self) -> int:
+        return len(self.head) + len(self.data) + len(self.rest)
+
+
+Payload = bytes | LargePayload
+
+
+def encode_append(event: Appended) -> Payload:
+    """What ``encode_event`` gives, without a copy of large data."""
+    data = event.data
+    if len(data) < LARGE_RECORD:
+        return encode_event(event)
+    rest = _after_data(event)
+    empty = encode_event(replace(event, data=b""))
+    return LargePayload(empty[: -len(_NO_DATA + rest)] + _before_data(len(data)), data, rest)
+
+
+def _before_data(length: int) -> bytes:
+    """How MessagePack begins so many bytes of large data."""
+    return b"\xc6" + length.to_bytes(4, "big") if length > 0xFFFF else b"\xc5" + length.to_bytes(2, "big")
+
+
+def _after_data(event: Appended | StreamCreated) -> bytes:
+    """What follows the data in an encoded event."""
+    if isinstance(event, Appended):
+        rest = encode_event((event.stream_seq, event.producer, event.closed))
+    else:
+        rest = encode_event((event.closed, event.retention, event.earliest))
+    # The first byte is the length of the tuple.
+    return rest[1:]
 
 
 class Piece(NamedTuple):
@@ -105,11 +149,11 @@ class SegmentWriter:
         self._seed = _seed(number, salt)
         self._batch = batches
 
-    def batch(self, payloads: Sequence[bytes]) -> bytes:
+    def batch(self, payloads: Sequence[Payload]) -> bytes:
         """The bytes of a batch of encoded events."""
         return b"".join(self._parts(self._next_number(), payloads))
 
-    def parts_of_batch(self, payloads: Sequence[bytes]) -> Callable[[], list[bytes]]:
+    def parts_of_batch(self, payloads: Sequence[Payload]) -> Callable[[], list[bytes]]:
         """The same in parts, worked out by whoever writes them, since checksums of large records take a while."""
         return partial(self._parts, self._next_number(), payloads)
 
@@ -122,11 +166,16 @@ class SegmentWriter:
         self._batch += 1
         return number
 
-    def _parts(self, number: int, payloads: Sequence[bytes]) -> list[bytes]:
+    def _parts(self, number: int, payloads: Sequence[Payload]) -> list[bytes]:
         seed, pack = self._seed, _RECORD.pack
         parts = [b""]
         for payload in payloads:
-            parts += pack(len(payload), crc32(payload, seed)), payload
+            if isinstance(payload, bytes):
+                parts += pack(len(payload), crc32(payload, seed)), payload
+            else:
+                head, data, rest = payload.head, payload.data, payload.rest
+                checksum = crc32(rest, crc32(data, crc32(head, seed)))
+                parts += pack(len(payload), checksum) + head, data, rest
         parts[0] = self._batch_header(_BATCH, number, sum(map(len, parts)))
         return parts
 
@@ -270,14 +319,8 @@ def _data_begins(event: _LargeAppended | _LargeCreated, payload: memoryview) -> 
 
     None when it is not, as in a record of a version that knew fewer fields.
     """
-    if isinstance(event, _LargeAppended):
-        rest = encode_event((event.stream_seq, event.producer, event.closed))
-    else:
-        rest = encode_event((event.closed, event.retention, event.earliest))
+    rest = _after_data(event)
     length = len(event.data)
-    # The first byte of ``rest`` is the length of the tuple.
-    begins = len(payload) - (len(rest) - 1) - length
-    prefix = b"\xc6" + length.to_bytes(4, "big") if length > 0xFFFF else b"\xc5" + length.to_bytes(2, "big")
-    return (
-        begins if payload[begins - len(prefix) : begins] == prefix and payload[begins + length :] == rest[1:] else None
-    )
+    begins = len(payload) - len(rest) - length
+    prefix = _before_data(length)
+    return begins if payload[begins - len(prefix) : begins] == prefix and payload[begins + length :] == rest else None

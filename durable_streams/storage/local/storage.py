@@ -44,7 +44,7 @@ from durable_streams.storage.local.migration import migrate
 from durable_streams.storage.local.recovery import recover
 from durable_streams.storage.local.residents import Residents, access_staleness
 from durable_streams.storage.local.runs import BaseDamaged
-from durable_streams.storage.local.segment import encode_event
+from durable_streams.storage.local.segment import encode_append, encode_event
 from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.space import Space
 from durable_streams.storage.local.sweeper import Sweeper
@@ -305,7 +305,7 @@ class LocalStorage:
         durable = self._residents.committed
         if stream.boundaries is not None:
             durable = partial(self._on_trim, stream.earliest)
-        self._committer.submit(encode_event(event), AppendEntry(hot, command, result, durable, self._performed, done))
+        self._committer.submit(encode_append(event), AppendEntry(hot, command, result, durable, self._performed, done))
         return done
 
     def _on_trim(self, earliest: int, hot: HotStream, segment: int) -> None:
