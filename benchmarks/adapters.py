@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+from compileall import compile_dir
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -55,6 +56,8 @@ class TwistedServer:
         return None
 
     def version(self) -> str:
+        # As an installer does it; the setting of this process may keep Python from doing it by itself.
+        compile_dir(ROOT / "durable_streams", quiet=1)
         return f"{_commit()}, Python {platform.python_version()}, Twisted {version('twisted')}"
 
     def command(self, port: int, folder: Path) -> list[str]:
