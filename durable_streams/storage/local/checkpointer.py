@@ -7,6 +7,7 @@ refers to in it has gone. While nobody asks, it removes bytes that nobody needs,
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import sqlite3
@@ -22,6 +23,8 @@ from durable_streams.storage.local.folding import LARGE, Folding
 from durable_streams.storage.local.runs import BaseDamaged
 from durable_streams.storage.local.sealed_segment import read_segment
 from durable_streams.storage.local.segment import SegmentDamaged
+
+_NICENESS = 10
 
 
 def run(
@@ -56,6 +59,8 @@ def main(directory: Path) -> int:
     # Signals for the whole group or unit are the service's to answer; its end is the end of the input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Who waits for an answer goes first; when this falls behind, the service slows down by itself.
+    os.nice(_NICENESS)
     try:
         run(directory, sys.stdin, sys.stdout, _say, lambda: bool(select.select([sys.stdin], [], [], 0)[0]))
     except SegmentDamaged as damage:

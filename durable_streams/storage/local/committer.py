@@ -37,21 +37,22 @@ class Entry(Protocol):
 class Commit(Struct):
     """A batch on its way, the bytes of its records, and who waits for it.
 
-    ``ahead`` fires when its records are written, if that is done before its turn.
+    ``ahead`` fires when its records are written, if that is done before its turn; ``failure`` is what that ran into.
     """
 
     batch: Batch
     length: int
     entries: list[Entry]
     ahead: Deferred[None] | None = None
+    failure: Failure | None = None
 
 
 class Committer:
     """Collects records and commits them in batches, one after the other.
 
     While the disk answers fast a batch is synced at once, on the reactor; else by the writer thread, and what comes
-    meanwhile waits for the next batch. A large one is not left to wait: while the batch before it is synced, another
-    thread writes its records, all but the header that makes them count.
+    meanwhile waits for the next batch. Much is not left to wait: while a batch is synced, another thread writes the
+    records of the next one as they come, and its header, which makes them count, when it is its turn.
 
     ``failure`` is set by the first write or sync that fails; from then on nothing is written any more, because nobody
     can know what a failed sync has left on the disk. ``after_batch`` is called after every batch, good or bad.
@@ -108,8 +109,11 @@ class Committer:
 
     @property
     def _may_begin(self) -> bool:
-        """Whether what waits may become a batch now."""
-        return not self._writing or (self._next is None and self.waiting_bytes >= self._large_batch)
+        """Whether what waits may become a batch, or a part of the next one, now."""
+        if not self._writing:
+            return True
+        following, length = self._next, self.waiting_bytes
+        return length >= self._large_batch and (following is None or self._journal.can_grow(following.batch, length))
 
     def look_at_room(self) -> None:
         """The journal has got another spare segment, or none."""
@@ -130,15 +134,31 @@ class Committer:
             self._refuse(entries, self.failure)
         elif not payloads:
             self._tell(entries)
+        elif self._next is not None:
+            self._grow(self._next, payloads, length, entries)
         else:
             commit = Commit(self._journal.place(payloads, length), length, entries)
             self.look_at_room()
             self._commit(commit)
 
+    def _grow(self, commit: Commit, payloads: list[Payload], length: int, entries: list[Entry]) -> None:
+        write = self._journal.grow(commit.batch, payloads, length)
+        self.look_at_room()
+        commit.length += length
+        commit.entries += entries
+        self._begin_ahead(commit, write)
+
+    def _begin_ahead(self, commit: Commit, write: Write) -> None:
+        # One thread writes them in order: the last one to end is the last one that was begun.
+        commit.ahead = self._write_ahead(write).addErrback(self._failed_ahead, commit)
+
+    def _failed_ahead(self, failure: Failure, commit: Commit) -> None:
+        commit.failure = commit.failure or failure
+
     def _commit(self, commit: Commit) -> None:
         if self._writing:
             self._next = commit
-            commit.ahead = self._write_ahead(commit.batch.write_ahead)
+            self._begin_ahead(commit, commit.batch.write_ahead)
         elif self._sync_seconds < self._inline_seconds and commit.length < self._large_batch:
             self._commit_inline(commit)
         else:
@@ -158,7 +178,7 @@ class Committer:
     def _complete(self, commit: Commit, ahead: Deferred[None]) -> None:
         """It is the turn of a batch that has been written ahead, or is being written."""
         complete = partial(self._timed, commit.batch.complete, commit.length)
-        self._ends(commit, ahead.addCallback(lambda _: self._write(complete)))
+        self._ends(commit, ahead.addCallback(lambda _: commit.failure or self._write(complete)))
 
     def _ends(self, commit: Commit, done: Deferred[None]) -> None:
         done.addCallbacks(lambda _: self._written(commit), self._failed, errbackArgs=(commit,))
@@ -196,8 +216,7 @@ class Committer:
         self._writing = False
         self.failure = failure
         self._refuse(commit.entries, failure)
-        if following is not None and following.ahead is not None:
-            following.ahead.addErrback(lambda _: None)
+        if following is not None:
             self._refuse(following.entries, failure)
         self._after_batch()
         self._go_on()

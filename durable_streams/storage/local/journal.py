@@ -210,13 +210,18 @@ class Journal:
         return self._batch(payloads, length, begin)
 
     def _batch(self, payloads: Sequence[Payload], length: int, begin: Write) -> Batch:
-        """Copying small records together is cheaper than to hand over each of them; of large ones nothing is copied."""
-        position = self._position
+        batch = Batch(self.number, self._file, self._position, self._writer, payloads, length, begin)
         self._position += length + BATCH_LENGTH
-        if length < len(payloads) * LARGE_RECORD:
-            whole = self._writer.batch(payloads)
-            return Batch(self.number, self._file, position, lambda: [whole], begin)
-        return Batch(self.number, self._file, position, self._writer.parts_of_batch(payloads), begin)
+        return batch
+
+    def can_grow(self, batch: Batch, length: int) -> bool:
+        """Whether the batch that was placed last can have ``length`` more bytes of records."""
+        return batch.segment == self.number and length <= self._rest()
+
+    def grow(self, batch: Batch, payloads: Sequence[Payload], length: int) -> Write:
+        """Put more records into that batch, before it is completed; the answer writes them when called."""
+        self._position += length
+        return batch.grow(payloads, length)
 
     def seal(self) -> None:
         """End the active segment for good. Blocks. Raises ``OSError``."""
@@ -232,38 +237,62 @@ class Journal:
 
 
 class Batch:
-    """Some records and their place in ``segment``. Every method blocks, and raises ``OSError``.
+    """Some records and their place in ``segment``. Writing blocks, and raises ``OSError``.
 
     It is made durable by ``write``; or by ``write_ahead``, which may be called while the batches before are still on
-    their way, and ``complete`` after those. Until its header is there, nobody takes its records for anything.
+    their way, and ``complete`` after those. Until its header is there, nobody takes its records for anything, and more
+    may follow them.
     """
 
-    __slots__ = ("_begin", "_file", "_header", "_parts", "_position", "segment")
+    __slots__ = ("_begin", "_file", "_length", "_number", "_payloads", "_position", "_writer", "segment")
 
     def __init__(
-        self, segment: int, file: JournalFile, position: int, parts: Callable[[], list[bytes]], begin: Write
+        self,
+        segment: int,
+        file: JournalFile,
+        position: int,
+        writer: SegmentWriter,
+        payloads: Sequence[Payload],
+        length: int,
+        begin: Write,
     ) -> None:
         self.segment = segment
         self._file = file
         self._position = position
-        self._parts = parts
+        self._writer = writer
+        self._number = writer.next_number()
+        self._payloads = payloads
+        self._length = length
         self._begin = begin
-        self._header = b""
 
     def write(self) -> None:
         self._begin()
-        self._file.write_parts(self._position, self._parts())
+        self._put(self._position, [self._header(), *self._writer.records(self._payloads)])
         self._file.sync()
 
     def write_ahead(self) -> None:
-        first, *others = self._parts()
-        self._header = first[:BATCH_LENGTH]
-        self._file.write_parts(self._position + BATCH_LENGTH, [first[BATCH_LENGTH:], *others])
+        self._put(self._position + BATCH_LENGTH, self._writer.records(self._payloads))
+
+    def grow(self, payloads: Sequence[Payload], length: int) -> Write:
+        """More records; the answer writes them ahead as well."""
+        position = self._position + BATCH_LENGTH + self._length
+        self._length += length
+        return lambda: self._put(position, self._writer.records(payloads))
 
     def complete(self) -> None:
         self._begin()
-        self._file.write(self._position, self._header)
+        self._file.write(self._position, self._header())
         self._file.sync()
+
+    def _header(self) -> bytes:
+        return self._writer.header(self._number, self._length)
+
+    def _put(self, position: int, parts: list[bytes]) -> None:
+        """Copying small parts together is cheaper than to hand over each of them; of large ones nothing is copied."""
+        if any(len(part) >= LARGE_RECORD for part in parts):
+            self._file.write_parts(position, parts)
+        else:
+            self._file.write(position, b"".join(parts))
 
 
 def _nothing() -> None:

@@ -18,8 +18,7 @@ corruption. Segments of the version before begin with ``DSJRNL01``; their random
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
 import msgspec
@@ -149,26 +148,20 @@ class SegmentWriter:
         self._seed = _seed(number, salt)
         self._batch = batches
 
-    def batch(self, payloads: Sequence[Payload]) -> bytes:
-        """The bytes of a batch of encoded events."""
-        return b"".join(self._parts(self._next_number(), payloads))
-
-    def parts_of_batch(self, payloads: Sequence[Payload]) -> Callable[[], list[bytes]]:
-        """The same in parts, worked out by whoever writes them, since checksums of large records take a while."""
-        return partial(self._parts, self._next_number(), payloads)
-
-    def seal(self) -> bytes:
-        """What ends the segment."""
-        return self._batch_header(_SEAL, self._next_number(), 0)
-
-    def _next_number(self) -> int:
+    def next_number(self) -> int:
+        """The number of a batch that is begun now."""
         number = self._batch
         self._batch += 1
         return number
 
-    def _parts(self, number: int, payloads: Sequence[Payload]) -> list[bytes]:
+    def header(self, number: int, length: int) -> bytes:
+        """What comes before a batch whose records take ``length`` bytes."""
+        return self._header(_BATCH, number, length)
+
+    def records(self, payloads: Sequence[Payload]) -> list[bytes]:
+        """Encoded events as records, in parts. Their checksums take a while when they are large."""
         seed, pack = self._seed, _RECORD.pack
-        parts = [b""]
+        parts: list[bytes] = []
         for payload in payloads:
             if isinstance(payload, bytes):
                 parts += pack(len(payload), crc32(payload, seed)), payload
@@ -176,10 +169,13 @@ class SegmentWriter:
                 head, data, rest = payload.head, payload.data, payload.rest
                 checksum = crc32(rest, crc32(data, crc32(head, seed)))
                 parts += pack(len(payload), checksum) + head, data, rest
-        parts[0] = self._batch_header(_BATCH, number, sum(map(len, parts)))
         return parts
 
-    def _batch_header(self, magic: bytes, number: int, length: int) -> bytes:
+    def seal(self) -> bytes:
+        """What ends the segment."""
+        return self._header(_SEAL, self.next_number(), 0)
+
+    def _header(self, magic: bytes, number: int, length: int) -> bytes:
         body = _BATCH_BODY.pack(magic, number, length)
         return body + _CRC.pack(crc32(body, self._seed))
 

@@ -78,7 +78,7 @@ class Bench:
 
     def end(self) -> None:
         """The process is gone, as by a kill: what it has written is in the page cache, nothing more happens."""
-        for call in self.clock.getDelayedCalls():
+        for call in list(self.clock.getDelayedCalls()):
             call.cancel()
         for folder in self.workers.folders:
             folder.stop()

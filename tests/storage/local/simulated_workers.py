@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -150,6 +151,7 @@ class ClockWorkers:
         self._delay = delay
         self._dies = dies
         self.large = LARGE
+        self._ahead: deque[Callable[[], None]] = deque()
         self.folders: list[ClockFolder] = []
 
     def start(self) -> None:
@@ -162,7 +164,11 @@ class ClockWorkers:
         return done
 
     def write_ahead(self, work: Callable[[], _T], /) -> Deferred[_T]:
-        return self.write(work)
+        done: Deferred[_T] = Deferred()
+        self._ahead.append(lambda: _run(work, done))
+        # In order, whatever the delays.
+        self._clock.callLater(self._delay(), lambda: self._ahead.popleft()())
+        return done
 
     def read(self, work: Callable[[], _T], /) -> Deferred[_T]:
         done: Deferred[_T] = Deferred()

@@ -104,7 +104,7 @@ class Simulation:
 
     def _crash(self) -> None:
         self.crashes += 1
-        for call in self.clock.getDelayedCalls():
+        for call in list(self.clock.getDelayedCalls()):
             call.cancel()
         for folder in self._workers.folders:
             folder.stop()

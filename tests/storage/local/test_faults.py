@@ -68,6 +68,30 @@ def test_a_failed_write_or_sync_is_final(tmp_path: Path, operation: str, inline:
     bench.close()
 
 
+def test_what_comes_while_a_batch_is_synced_shares_the_next_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often something was written for it before."""
+    completed: list[None] = []
+    complete = Batch.complete
+    monkeypatch.setattr(Batch, "complete", lambda batch: completed.append(complete(batch)))
+    bench = Bench(tmp_path / "data", inline_seconds=0, large_batch=1)
+    bench.open()
+    bench.outcome(bench.storage.create(Create("s")))
+    bench.workers.fold_delay = 0.02
+    appends = []
+    for number in range(4):
+        appends.append(bench.storage.append(Append("s", b"%d" % number)))
+        bench.clock.advance(0.001)
+    assert [bench.outcome(done).tail for done in appends] == [1, 2, 3, 4]
+    assert len(completed) == 1
+    bench.end()
+    again = Bench(tmp_path / "data", bench.files)
+    again.open()
+    assert again.content() == b"0123"
+    again.close()
+
+
 def test_what_is_written_ahead_may_fail_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """EIO for a batch that is written while the one before is synced: that one is acknowledged, nothing after it is."""
 
@@ -83,9 +107,11 @@ def test_what_is_written_ahead_may_fail_alone(tmp_path: Path, monkeypatch: pytes
     bench.clock.advance(0)
     ahead = bench.storage.append(Append("s", b"lost"))
     bench.clock.advance(0)
+    joined = bench.storage.append(Append("s", b"lost too"))
+    bench.clock.advance(0)
     behind = bench.storage.append(Append("s", b"never"))
     assert bench.outcome(synced).tail == 4
-    for refused in (ahead, behind):
+    for refused in (ahead, joined, behind):
         with pytest.raises(StorageFailed, match="Input/output error"):
             bench.outcome(refused)
     assert bench.content() == b"safe"

@@ -46,3 +46,9 @@ class TestWriterThread(LocalSuite):
     """Every batch is synced by the writer thread."""
 
     settings = LocalSettings(inline_seconds=0)
+
+
+class TestWrittenAhead(LocalSuite):
+    """Whatever waits for a batch to be synced is written meanwhile."""
+
+    settings = LocalSettings(inline_seconds=0, large_batch=1)

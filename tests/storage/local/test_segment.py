@@ -45,8 +45,9 @@ def test_an_append_is_the_same_record_whether_its_data_is_copied_or_not(event: A
 def test_a_batch_is_read_back(events: list[Appended]) -> None:
     """With its checksums, which run through the parts of a large record."""
     writer = SegmentWriter(7, 99)
-    batch = writer.batch([encode_append(event) for event in events]) + writer.seal()
-    content = header(7, 0, 99) + batch
+    records = b"".join(writer.records([encode_append(event) for event in events]))
+    batch = writer.header(writer.next_number(), len(records)) + records
+    content = header(7, 0, 99) + batch + writer.seal()
     reader = SegmentReader(7, content)
     found: list[Event] = list(reader.events())
     assert found == events
