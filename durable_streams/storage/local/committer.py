@@ -55,8 +55,9 @@ class Committer:
     records of the next one as they come, and its header, which makes them count, when it is its turn.
 
     ``failure`` is set by the first write or sync that fails; from then on nothing is written any more, because nobody
-    can know what a failed sync has left on the disk. ``after_batch`` is called after every batch, good or bad.
-    ``segment`` is the one of the last durable batch. ``room`` is what ``Journal.room`` was when that last changed.
+    can know what a failed sync has left on the disk. ``after_batch`` is called after every good batch, and once for the
+    failure. ``segment`` is the one of the last durable batch. ``room`` is what ``Journal.room`` was when that last
+    changed.
     """
 
     def __init__(
@@ -199,7 +200,8 @@ class Committer:
             self._writing = False
         self.segment = commit.batch.segment
         self._tell(commit.entries)
-        self._after_batch()
+        if self.failure is None:
+            self._after_batch()
         self._go_on()
 
     def _go_on(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel, capturedLogs
 
 from durable_streams.errors import StorageFailed, StorageUnavailable
 from durable_streams.protocol.commands import Append, Create
@@ -110,7 +111,9 @@ def test_what_is_written_ahead_may_fail_alone(tmp_path: Path, monkeypatch: pytes
     joined = bench.storage.append(Append("s", b"lost too"))
     bench.clock.advance(0)
     behind = bench.storage.append(Append("s", b"never"))
-    assert bench.outcome(synced).tail == 4
+    with capturedLogs() as logs:
+        assert bench.outcome(synced).tail == 4
+    assert [event["log_level"] for event in logs if "log_level" in event].count(LogLevel.critical) == 1
     for refused in (ahead, joined, behind):
         with pytest.raises(StorageFailed, match="Input/output error"):
             bench.outcome(refused)
