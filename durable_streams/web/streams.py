@@ -205,4 +205,4 @@ def _url_of(request: Request) -> bytes:
     host = request.headers.get(b"host")
     if not host:
         return request.path
-    return b"%b://%b%b" % (b"https" if request.secure else b"http", host, request.path)
+    return b"".join((b"https://" if request.secure else b"http://", host, request.path))
