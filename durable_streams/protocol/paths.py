@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-_PLAIN = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/]*", re.ASCII)
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/"
 _PART = re.compile(rb"%([0-9A-Fa-f]{2})|([A-Za-z0-9\-._~!$&'()*+,;=:@/])|(.)", re.ASCII | re.DOTALL)
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
 def canonical_path(raw: bytes) -> str:
     """The canonical, ASCII spelling of a stream's path as it stood in a URL."""
-    if _PLAIN.fullmatch(raw):
+    if not raw.translate(None, _PLAIN):
         return raw.decode("ascii")
     return _PART.sub(_canonical_part, raw).decode("ascii")
 

@@ -10,5 +10,6 @@ class StreamIds:
         self._last = last
 
     def next(self, now: float) -> int:
-        self._last = max(self._last + 1, int(now * 1_000_000))
+        by_clock = int(now * 1_000_000)
+        self._last = by_clock if by_clock > self._last else self._last + 1
         return self._last

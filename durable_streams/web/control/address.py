@@ -25,7 +25,7 @@ class Address(NamedTuple):
 
 def is_reserved(path: str) -> bool:
     """Whether a canonical path belongs to the control paths."""
-    return path.partition("/")[0] == RESERVED
+    return path.startswith(RESERVED) and path.partition("/")[0] == RESERVED
 
 
 def address_of(path: str) -> Address | None:
