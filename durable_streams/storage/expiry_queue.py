@@ -20,8 +20,6 @@ class ExpiryQueue:
         self._entries: list[tuple[float, int]] = []
 
     def add(self, stream: Stream) -> None:
-        if stream.ttl is None and stream.expires_at is None:
-            return
         end = stream.deadline
         if end is not None:
             heappush(self._entries, (end, stream.stream_id))

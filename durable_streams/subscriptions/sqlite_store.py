@@ -13,7 +13,6 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -26,6 +25,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from durable_streams.errors import StorageFailed
+from durable_streams.sqlite_schema import migrate
 from durable_streams.subscriptions.events import (
     DeletionsForgotten,
     Event,
@@ -96,7 +96,7 @@ class SqliteSubscriptionStore:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self._path)
         self._connection = connect(self._path)
-        _migrate(self._connection)
+        migrate(self._connection, __package__)
         return list(kept_events(self._connection))
 
     def _cannot_open(self, failure: Failure) -> Failure:
@@ -180,20 +180,6 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
     return connection
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    version = connection.execute("pragma user_version").fetchone()[0]
-    scripts = sorted(
-        (int(entry.name[:4]), entry)
-        for entry in (files(__package__) / "schema").iterdir()
-        if entry.name.endswith(".sql")
-    )
-    if version > scripts[-1][0]:
-        raise sqlite3.DatabaseError(f"schema {version} is newer than this program knows")
-    for number, script in scripts:
-        if number > version:
-            connection.executescript(f"begin;\n{script.read_text()}\npragma user_version = {number};\ncommit;")
 
 
 def kept_events(connection: sqlite3.Connection) -> Iterator[Event]:

@@ -172,14 +172,13 @@ class Committer:
         except Exception:
             self._failed(Failure(), commit)
             return
-        self.segment = commit.batch.segment
-        self._tell(commit.entries)
-        self._after_batch()
+        self._acknowledge(commit)
 
-    def _complete(self, commit: Commit, ahead: Deferred[None]) -> None:
+    def _complete(self, commit: Commit) -> None:
         """It is the turn of a batch that has been written ahead, or is being written."""
+        assert commit.ahead is not None
         complete = partial(self._timed, commit.batch.complete, commit.length)
-        self._ends(commit, ahead.addCallback(lambda _: commit.failure or self._write(complete)))
+        self._ends(commit, commit.ahead.addCallback(lambda _: commit.failure or self._write(complete)))
 
     def _ends(self, commit: Commit, done: Deferred[None]) -> None:
         done.addCallbacks(lambda _: self._written(commit), self._failed, errbackArgs=(commit,))
@@ -194,15 +193,18 @@ class Committer:
 
     def _written(self, commit: Commit) -> None:
         following, self._next = self._next, None
-        if following is not None and following.ahead is not None:
-            self._complete(following, following.ahead)
+        if following is not None:
+            self._complete(following)
         else:
             self._writing = False
+        self._acknowledge(commit)
+        self._go_on()
+
+    def _acknowledge(self, commit: Commit) -> None:
         self.segment = commit.batch.segment
         self._tell(commit.entries)
         if self.failure is None:
             self._after_batch()
-        self._go_on()
 
     def _go_on(self) -> None:
         if self._entries and not self._scheduled and self._may_begin:

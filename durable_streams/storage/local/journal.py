@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from durable_streams.errors import StorageFailed
 from durable_streams.protocol.events import Event
 from durable_streams.storage.local.files import Files, JournalFile
@@ -88,10 +90,13 @@ def _secure_end(files: Files, name: str, number: int, reader: SegmentReader, con
     After a kill, or a sync that failed, the last batch or the seal may be in the page cache alone, and no sync would
     write it: so both are written again.
     """
-    file = files.open(name)
-    file.write(
-        reader.last, content[reader.last : reader.end] + SegmentWriter(number, reader.salt, reader.batches).seal()
-    )
+    seal = SegmentWriter(number, reader.salt, reader.batches).seal()
+    _end(files.open(name), reader.last, content[reader.last : reader.end] + seal)
+
+
+def _end(file: JournalFile, position: int, ending: bytes) -> None:
+    """Write what ends a segment."""
+    file.write(position, ending)
     file.sync()
     file.close()
 
@@ -201,16 +206,15 @@ class Journal:
 
         def begin() -> None:
             # In this order a segment is never found unsealed behind another one.
-            full.write(position, seal)
-            full.sync()
-            full.close()
+            _end(full, position, seal)
             self._files.rename(spare.name, name)
             self._files.sync_names()
 
         return self._batch(payloads, length, begin)
 
     def _batch(self, payloads: Sequence[Payload], length: int, begin: Write) -> Batch:
-        batch = Batch(self.number, self._file, self._position, self._writer, payloads, length, begin)
+        writer = self._writer
+        batch = Batch(self.number, self._file, self._position, writer, writer.next_number(), payloads, length, begin)
         self._position += length + BATCH_LENGTH
         return batch
 
@@ -225,9 +229,7 @@ class Journal:
 
     def seal(self) -> None:
         """End the active segment for good. Blocks. Raises ``OSError``."""
-        self._file.write(self._position, self._writer.seal())
-        self._file.sync()
-        self._file.close()
+        _end(self._file, self._position, self._writer.seal())
 
     def close(self) -> None:
         """Release the files as they are."""
@@ -236,7 +238,7 @@ class Journal:
             self._spare.file.close()
 
 
-class Batch:
+class Batch(Struct):
     """Some records and their place in ``segment``. Writing blocks, and raises ``OSError``.
 
     It is made durable by ``write``; or by ``write_ahead``, which may be called while the batches before are still on
@@ -244,26 +246,14 @@ class Batch:
     may follow them.
     """
 
-    __slots__ = ("_begin", "_file", "_length", "_number", "_payloads", "_position", "_writer", "segment")
-
-    def __init__(
-        self,
-        segment: int,
-        file: JournalFile,
-        position: int,
-        writer: SegmentWriter,
-        payloads: Sequence[Payload],
-        length: int,
-        begin: Write,
-    ) -> None:
-        self.segment = segment
-        self._file = file
-        self._position = position
-        self._writer = writer
-        self._number = writer.next_number()
-        self._payloads = payloads
-        self._length = length
-        self._begin = begin
+    segment: int
+    _file: JournalFile
+    _position: int
+    _writer: SegmentWriter
+    _number: int
+    _payloads: Sequence[Payload]
+    _length: int
+    _begin: Write
 
     def write(self) -> None:
         self._begin()
@@ -285,11 +275,11 @@ class Batch:
         self._file.sync()
 
     def _header(self) -> bytes:
-        return self._writer.header(self._number, self._length)
+        return self._writer.batch_header(self._number, self._length)
 
     def _put(self, position: int, parts: list[bytes]) -> None:
         """Copying small parts together is cheaper than to hand over each of them; of large ones nothing is copied."""
-        if any(len(part) >= LARGE_RECORD for part in parts):
+        if max(map(len, parts)) >= LARGE_RECORD:
             self._file.write_parts(position, parts)
         else:
             self._file.write(position, b"".join(parts))

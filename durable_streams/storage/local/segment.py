@@ -157,7 +157,7 @@ class SegmentWriter:
         self._batch += 1
         return number
 
-    def header(self, number: int, length: int) -> bytes:
+    def batch_header(self, number: int, length: int) -> bytes:
         """What comes before a batch whose records take ``length`` bytes."""
         return self._header(_BATCH, number, length)
 

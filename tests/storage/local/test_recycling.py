@@ -137,7 +137,7 @@ def test_a_client_cannot_make_up_a_batch() -> None:
     """Bytes behind the end of the batches that would be a batch, if a client knew the segment's random number."""
     writer = SegmentWriter(7, salt=0, batches=3)
     records = b"".join(writer.records([b""]))
-    made_up = writer.header(writer.next_number(), len(records)) + records
+    made_up = writer.batch_header(writer.next_number(), len(records)) + records
     reader = SegmentReader(7, header(7, HEADER_LENGTH, salt=1) + bytes(24) + made_up)
     assert list(reader.events()) == []
     assert reader.end == HEADER_LENGTH

@@ -46,7 +46,7 @@ def test_a_batch_is_read_back(events: list[Appended]) -> None:
     """With its checksums, which run through the parts of a large record."""
     writer = SegmentWriter(7, 99)
     records = b"".join(writer.records([encode_append(event) for event in events]))
-    batch = writer.header(writer.next_number(), len(records)) + records
+    batch = writer.batch_header(writer.next_number(), len(records)) + records
     content = header(7, 0, 99) + batch + writer.seal()
     reader = SegmentReader(7, content)
     found: list[Event] = list(reader.events())
