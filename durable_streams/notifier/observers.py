@@ -29,9 +29,10 @@ class StreamObservers:
 
     def performed(self, command: Command, result: Any) -> None:
         """A command has become durable, with that result."""
-        if isinstance(command, Append):
+        # By its very type: ``isinstance`` takes long to deny that a Struct is another one.
+        if type(command) is Append:
             self._tell_all("stream_appended", command.path, result)
-        elif isinstance(command, Create):
+        elif type(command) is Create:
             self._tell_all("stream_created", command, result.stream)
         else:
             self._tell_all("stream_deleted", command.path)

@@ -49,8 +49,3 @@ def format_expires_at(moment: float) -> str:
     text = _EPOCH + timedelta(seconds=moment)
     precision = "milliseconds" if text.microsecond % 1000 == 0 else "microseconds"
     return text.isoformat(timespec=precision).replace("+00:00", "Z")
-
-
-def deadline(ttl: int | None, expires_at: float | None, accessed_at: float) -> float | None:
-    """When a stream ends: a sliding window after the last access, or a fixed time; None is never."""
-    return expires_at if ttl is None else accessed_at + ttl

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from durable_streams.protocol.content_types import Kind, kind_of
 from durable_streams.protocol.events import Appended, ForkPoint, StreamCreated, Trimmed
-from durable_streams.protocol.expiry import deadline
 from durable_streams.protocol.producers import ProducerClaim, ProducerState
 from durable_streams.protocol.retention import Boundaries, Retention
 
 
-class Stream:
+class Stream(Struct, eq=False, gc=False):
     """One stream as the events so far have made it. Only events change it, live and replayed by the same code.
 
     ``tail`` is the position after the last byte. ``forks`` counts the forks that need this stream's bytes (Section 2,
@@ -17,29 +18,9 @@ class Stream:
 
     ``earliest`` is where the stream begins now. ``boundaries`` is there when the stream has a retention policy.
     ``lent`` spans what its forks have inherited: those bytes are needed, whatever the stream itself has dropped.
-    """
 
-    __slots__ = (
-        "accessed_at",
-        "boundaries",
-        "closed",
-        "closed_by",
-        "content_type",
-        "created_at",
-        "earliest",
-        "expires_at",
-        "fork",
-        "forks",
-        "kind",
-        "lent",
-        "path",
-        "producers",
-        "soft_deleted",
-        "stream_id",
-        "stream_seq",
-        "tail",
-        "ttl",
-    )  # fmt: skip
+    Streams may be millions, and refer to nothing that refers to them: the collector need not know of any.
+    """
 
     stream_id: int
     path: str
@@ -52,37 +33,38 @@ class Stream:
     fork: ForkPoint | None
     tail: int
     closed: bool
-    closed_by: ProducerClaim | None
-    stream_seq: str | None
-    producers: dict[str, ProducerState]
-    forks: int
-    soft_deleted: bool
     earliest: int
-    lent: tuple[int, int] | None
-    boundaries: Boundaries | None
+    closed_by: ProducerClaim | None = None
+    stream_seq: str | None = None
+    producers: dict[str, ProducerState] = {}
+    forks: int = 0
+    soft_deleted: bool = False
+    lent: tuple[int, int] | None = None
+    boundaries: Boundaries | None = None
 
-    def __init__(self, created: StreamCreated) -> None:
-        self.stream_id = created.stream_id
-        self.path = created.path
-        self.content_type = created.content_type
-        self.kind = kind_of(created.content_type)
-        self.ttl = created.ttl
-        self.expires_at = created.expires_at
-        self.created_at = self.accessed_at = created.at
-        self.fork = created.fork
-        self.tail = self.beginning + len(created.data)
-        self.closed = created.closed
-        self.closed_by = None
-        self.stream_seq = None
-        self.producers = {}
-        self.forks = 0
-        self.soft_deleted = False
-        self.earliest = created.earliest
-        self.lent = None
-        self.boundaries = None
-        if created.retention is not None:
-            self.boundaries = Boundaries(created.retention, self.kind, self.beginning)
-            self._note(self.beginning, created.data, created.at)
+    @classmethod
+    def created_by(cls, event: StreamCreated) -> Stream:
+        """The stream as it begins."""
+        fork, data = event.fork, event.data
+        beginning = 0 if fork is None else fork.position
+        stream = cls(
+            event.stream_id,
+            event.path,
+            event.content_type,
+            kind_of(event.content_type),
+            event.ttl,
+            event.expires_at,
+            event.at,
+            event.at,
+            fork,
+            beginning + len(data),
+            event.closed,
+            event.earliest,
+        )
+        if event.retention is not None:
+            stream.boundaries = Boundaries(event.retention, stream.kind, beginning)
+            stream._note(beginning, data, event.at)
+        return stream
 
     @property
     def beginning(self) -> int:
@@ -92,7 +74,7 @@ class Stream:
     @property
     def deadline(self) -> float | None:
         """When the stream expires unless it is accessed before; None is never."""
-        return deadline(self.ttl, self.expires_at, self.accessed_at)
+        return self.expires_at if self.ttl is None else self.accessed_at + self.ttl
 
     def is_there(self, now: float) -> bool:
         """Whether it has neither been deleted nor expired."""

@@ -56,7 +56,7 @@ class Catalog:
 
     def create(self, event: StreamCreated) -> Stream:
         """The stream that the event creates."""
-        stream = Stream(event)
+        stream = Stream.created_by(event)
         self.add(stream)
         if stream.fork is not None:
             self.by_id[stream.fork.source_id].lend(event)

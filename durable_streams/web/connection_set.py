@@ -87,8 +87,15 @@ class ConnectionSet:
     def _serve(self, ready: list[tuple[int, int]]) -> None:
         for descriptor, _ in ready:
             connection = self._connections.get(descriptor)
-            if connection is not None:
-                self._read(connection)
+            if connection is None:
+                continue
+            try:
+                reason = connection.doRead()
+            except Exception as error:
+                _log.failure("a connection failed")
+                reason = error
+            if reason is not None:
+                self._disconnect(connection, reason)
 
     def _end_turn(self) -> None:
         self.gathers = False
@@ -98,15 +105,6 @@ class ConnectionSet:
         holding, self._holding = self._holding, []
         for connection in holding:
             connection.send_held()
-
-    def _read(self, connection: Any) -> None:
-        try:
-            reason = connection.doRead()
-        except Exception as error:
-            _log.failure("a connection failed")
-            reason = error
-        if reason is not None:
-            self._disconnect(connection, reason)
 
     def _disconnect(self, connection: Any, reason: Exception) -> None:
         """As the reactor does it for a descriptor of its own."""

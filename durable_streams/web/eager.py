@@ -32,6 +32,8 @@ class EagerServer(tcp.Server):
 
     def startReading(self) -> None:
         if self._in_set is None:
+            port: Any = self.server
+            self._set: ConnectionSet = port.connection_set
             self._in_set = self._set.add(self)
 
     def stopReading(self) -> None:
@@ -51,12 +53,6 @@ class EagerServer(tcp.Server):
             return CONNECTION_DONE
         self.protocol.dataReceived(data)
         return None
-
-    @property
-    def _set(self) -> ConnectionSet:
-        port: Any = self.server
-        connections: ConnectionSet = port.connection_set
-        return connections
 
     def write(self, data: bytes) -> None:
         if self._held is not None:

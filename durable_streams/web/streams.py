@@ -89,9 +89,9 @@ class StreamHandlers:
     def _with_shared_headers(self, response: Response, request: Request) -> Response:
         response.shared = self.shared_headers.answer_to(request)
         answer = (request.method, response.status)
-        if answer in self.answered:
+        try:
             self.answered[answer] += 1
-        else:
+        except KeyError:
             self._count_rare(answer)
         if request.method == b"HEAD":
             response.body = b""

@@ -31,7 +31,7 @@ AT = 2000.0
 
 
 def new_stream(content_type: str = "text/plain", data: bytes = b"") -> Stream:
-    return Stream(StreamCreated(1, CREATED_AT, PATH, content_type, None, None, None, data, False))
+    return Stream.created_by(StreamCreated(1, CREATED_AT, PATH, content_type, None, None, None, data, False))
 
 
 def claim(seq: int, epoch: int = 0, producer: str = "p") -> ProducerClaim:

@@ -37,12 +37,12 @@ def stream(
     expires_at: float | None = None,
     closed: bool = False,
 ) -> Stream:
-    return Stream(StreamCreated(SOURCE_ID, AT, path, content_type, ttl, expires_at, None, data, closed))
+    return Stream.created_by(StreamCreated(SOURCE_ID, AT, path, content_type, ttl, expires_at, None, data, closed))
 
 
 def create(**given: Any) -> Stream:
     """A new stream at ``path``, as a storage makes it."""
-    return Stream(decide_create(Create("path", **given), None, NEW_ID, AT))
+    return Stream.created_by(decide_create(Create("path", **given), None, NEW_ID, AT))
 
 
 def fork_command(position: int | None = None, sub_offset: int = 0, **given: Any) -> Create:
@@ -51,7 +51,7 @@ def fork_command(position: int | None = None, sub_offset: int = 0, **given: Any)
 
 def fork(source: Stream, position: int | None = None, sub_offset: int = 0, **given: Any) -> Stream:
     """A new stream at ``fork``, as a storage makes it."""
-    return Stream(decide_create(fork_command(position, sub_offset, **given), source, NEW_ID, AT))
+    return Stream.created_by(decide_create(fork_command(position, sub_offset, **given), source, NEW_ID, AT))
 
 
 def conflict(existing: Stream, command: Create, source: Stream | None = None) -> tuple[str, ...] | None:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from durable_streams.errors import MalformedField
-from durable_streams.protocol.expiry import deadline, format_expires_at, parse_expires_at, parse_ttl
+from durable_streams.protocol.expiry import format_expires_at, parse_expires_at, parse_ttl
 
 MINUTES = st.integers(min_value=-24 * 60 + 1, max_value=24 * 60 - 1)
 ZONES = MINUTES.map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -134,14 +134,3 @@ def test_microseconds_are_exact_for_centuries(moment: datetime) -> None:
 def test_microseconds_are_written_only_where_there_are_some(moment: float, written: str) -> None:
     """Section 5.5: ``Stream-Expires-At`` is RFC 3339, in UTC."""
     assert format_expires_at(moment) == written
-
-
-@pytest.mark.parametrize(
-    ("ttl", "expires_at", "end"),
-    [(None, None, None), (60, None, 1060.0), (0, None, 1000.0), (None, 5000.0, 5000.0), (None, 0.0, 0.0)],
-)
-def test_a_stream_ends_a_window_after_its_last_access_or_at_its_time(
-    ttl: int | None, expires_at: float | None, end: float | None
-) -> None:
-    """Section 5.1: the TTL slides with every read and write, the absolute expiry does not."""
-    assert deadline(ttl, expires_at, accessed_at=1000.0) == end

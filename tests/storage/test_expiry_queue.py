@@ -8,7 +8,7 @@ from durable_streams.storage.expiry_queue import SLACK, ExpiryQueue
 
 
 def _stream(number: int, end: float) -> Stream:
-    return Stream(StreamCreated(number, 0.0, f"s{number}", "text/plain", None, end, None, b"", False))
+    return Stream.created_by(StreamCreated(number, 0.0, f"s{number}", "text/plain", None, end, None, b"", False))
 
 
 def test_streams_that_come_and_go_leave_nothing_behind() -> None:

@@ -148,35 +148,45 @@ class BaseStore:
 
     @staticmethod
     def _bare_stream(row: Row) -> Stream:
-        stream = Stream.__new__(Stream)
         (
-            stream.stream_id,
-            stream.path,
-            stream.content_type,
-            stream.ttl,
-            stream.expires_at,
-            stream.created_at,
-            stream.accessed_at,
+            stream_id,
+            path,
+            content_type,
+            ttl,
+            expires_at,
+            created_at,
+            accessed_at,
             fork,
-            stream.tail,
+            tail,
             closed,
             closed_by,
-            stream.stream_seq,
-            stream.forks,
+            stream_seq,
+            forks,
             soft_deleted,
-            stream.earliest,
+            earliest,
             lent_from,
             lent_to,
             retention,
         ) = row
-        stream.kind = kind_of(stream.content_type)
-        stream.fork = None if fork is None else _decode_fork(fork)
-        stream.closed = bool(closed)
-        stream.closed_by = None if closed_by is None else _decode_claim(closed_by)
-        stream.soft_deleted = bool(soft_deleted)
-        stream.producers = {}
-        stream.lent = None if lent_from is None else (lent_from, lent_to)
-        stream.boundaries = None
+        stream = Stream(
+            stream_id,
+            path,
+            content_type,
+            kind_of(content_type),
+            ttl,
+            expires_at,
+            created_at,
+            accessed_at,
+            None if fork is None else _decode_fork(fork),
+            tail,
+            bool(closed),
+            earliest,
+            None if closed_by is None else _decode_claim(closed_by),
+            stream_seq,
+            forks=forks,
+            soft_deleted=bool(soft_deleted),
+            lent=None if lent_from is None else (lent_from, lent_to),
+        )
         if retention is not None:
             begins = max(stream.earliest, stream.beginning)
             stream.boundaries = Boundaries(_decode_retention(retention), stream.kind, begins)

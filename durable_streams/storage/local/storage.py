@@ -256,7 +256,7 @@ class LocalStorage:
         return self._commit(event, command.path, lambda: self._created(command, event))
 
     def _created(self, command: Create, event: StreamCreated) -> CreateResult:
-        stream = Stream(event)
+        stream = Stream.created_by(event)
         self._sweeper.watch(stream)
         result = CreateResult(HotStream(stream, stream.tail).describe(event.at), True)
         self._performed(command, result)
