@@ -220,7 +220,6 @@ class StreamService(Service):
 
     def _count(self, command: Command) -> None:
         activity = self.activity
-        # By its very type: ``isinstance`` takes long to deny that a Struct is another one.
         if type(command) is Append:
             activity.appends += 1
             activity.appended_bytes += len(command.body)

@@ -29,7 +29,6 @@ class StreamObservers:
 
     def performed(self, command: Command, result: Any) -> None:
         """A command has become durable, with that result."""
-        # By its very type: ``isinstance`` takes long to deny that a Struct is another one.
         if type(command) is Append:
             self._tell_all("stream_appended", command.path, result)
         elif type(command) is Create:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import final
+
 from msgspec import Struct
 
 from durable_streams.protocol.producers import ProducerClaim
@@ -29,6 +31,7 @@ class ForkRequest(Struct, frozen=True):
     resolved: ResolvedSubOffset | None = None
 
 
+@final
 class Create(Struct, frozen=True):
     """Create the stream at ``path``, or confirm that it is there as described (Section 5.1).
 
@@ -47,6 +50,7 @@ class Create(Struct, frozen=True):
     retention: Retention | None = None
 
 
+@final
 class Append(Struct, frozen=True):
     """Append ``body`` to the stream at ``path``, close it, or both in one step (Sections 5.2 and 5.3).
 
@@ -63,6 +67,7 @@ class Append(Struct, frozen=True):
     if_match: tuple[str, ...] | None = None
 
 
+@final
 class Delete(Struct, frozen=True):
     """Delete the stream at ``path`` (Section 5.4)."""
 
@@ -70,3 +75,4 @@ class Delete(Struct, frozen=True):
 
 
 Command = Create | Append | Delete
+"""Told apart by ``type(command) is``: ``isinstance`` takes 0.1 µs to deny that a Struct is another one."""

@@ -7,7 +7,7 @@ an in-memory test all drive the same code.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, final
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
@@ -85,6 +85,7 @@ class HeaderBlock:
 NO_HEADERS = HeaderBlock([])
 
 
+@final
 class Response(Struct):
     """What a handler answers: a status, header fields in order, and a whole or a live body.
 
@@ -99,6 +100,7 @@ class Response(Struct):
     shared: HeaderBlock = NO_HEADERS
 
 
+@final
 class Later(Struct):
     """A response that waits for ``outcome``, to be made and sent by one callback: each costs a part of an append.
 
@@ -117,4 +119,7 @@ class Later(Struct):
 
 
 Handler = Callable[[Request], "Response | Deferred[Response] | Later"]
-"""Cancelling the Deferred means that the client is gone: the handler releases what it waits for."""
+"""Cancelling the Deferred means that the client is gone: the handler releases what it waits for.
+
+What a handler answers is told apart by ``type(answer) is``, as commands are.
+"""

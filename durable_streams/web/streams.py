@@ -72,9 +72,9 @@ class StreamHandlers:
             answer = self._route(request, find_target(request.path, root))
         except Exception:
             return self._with_shared_headers(self._refusal_of(Failure()), request)
-        if isinstance(answer, Response):
+        if type(answer) is Response:
             return self._with_shared_headers(answer, request)
-        if isinstance(answer, Later):
+        if type(answer) is Later:
             return answer
         return answer.addCallbacks(
             self._with_shared_headers, self._refused, callbackArgs=(request,), errbackArgs=(request,)

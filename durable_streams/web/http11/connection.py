@@ -210,10 +210,10 @@ class Http11Connection(Protocol):
         except Exception:
             self._failed(Failure())
             return
-        if isinstance(answer, Response):
+        if type(answer) is Response:
             self.send(answer)
             return
-        if isinstance(answer, Later):
+        if type(answer) is Later:
             self._answer = answer.outcome
             answer.outcome.addCallbacks(self._later_succeeded, self._later_failed, (answer,), errbackArgs=(answer,))
             return
