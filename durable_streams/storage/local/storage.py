@@ -35,7 +35,7 @@ from durable_streams.storage.local.base import BaseStore, connect
 from durable_streams.storage.local.cold_bytes import ColdBytes
 from durable_streams.storage.local.committer import Committer
 from durable_streams.storage.local.directory import JOURNAL, DataDirectory
-from durable_streams.storage.local.entries import AppendEntry, Barrier, EventEntry
+from durable_streams.storage.local.entries import AppendEntry, EventEntry
 from durable_streams.storage.local.files import Files, OsFiles
 from durable_streams.storage.local.hot_stream import HotStream
 from durable_streams.storage.local.journal import Journal
@@ -48,6 +48,7 @@ from durable_streams.storage.local.segment import encode_append, encode_event
 from durable_streams.storage.local.settings import LocalSettings
 from durable_streams.storage.local.space import Space
 from durable_streams.storage.local.sweeper import Sweeper
+from durable_streams.storage.local.unsettled import Unsettled
 from durable_streams.storage.local.workers import Folder, Workers
 from durable_streams.storage.stream_ids import StreamIds
 
@@ -84,7 +85,6 @@ class LocalStorage:
         self._residents = Residents(self._settings.hot_bytes)
         self._sweeper = Sweeper(self, self._residents)
         self._expired: list[str] = []
-        self._unsettled: dict[str, int] = {}
         self._performed: Callable[[Command, Any], object] = lambda command, result: None
         self._refusing = False
         self._closing = False
@@ -135,6 +135,7 @@ class LocalStorage:
             self._batch_done,
             self._settings,
         )
+        self._unsettled = Unsettled(self._residents, self._committer)
         self._space = Space(self._journal, self._committer, self._workers.allocate)
         self._folder: Folder = self._workers.folder(path, self._segment_folded, self._segment_free)
         self._sealed = self._journal.number - 1
@@ -149,8 +150,7 @@ class LocalStorage:
         self._closing = True
         self._look_at_load()
         self._space.refuse(self._unavailable())
-        done: Deferred[None] = Deferred()
-        self._committer.wait(Barrier(None, done))
+        done = self._unsettled.settled()
         done.addErrback(lambda _: None)
         done.addCallback(lambda _: self._folder.stop())
         return done.addCallback(self._release)
@@ -249,10 +249,10 @@ class LocalStorage:
             source = None if forked is None else forked.stream
             if existing is not None:
                 confirm_existing(existing.stream, source, command)
-                return self._settled(command.path, lambda: CreateResult(existing.describe(now), False))
+                return self._unsettled.answer(command.path, lambda: CreateResult(existing.describe(now), False))
             event = decide_create(command, source, self._ids.next(now), now)
         except StreamError as refusal:
-            return self._refused(refusal, *paths)
+            return self._unsettled.refuse(refusal, *paths)
         return self._commit(event, command.path, lambda: self._created(command, event))
 
     def _created(self, command: Create, event: StreamCreated) -> CreateResult:
@@ -278,7 +278,7 @@ class LocalStorage:
         try:
             hot = self._hot(command.path)
         except StreamError as refusal:
-            return self._refused(refusal, command.path)
+            return self._unsettled.refuse(refusal, command.path)
         return self._append(command, hot, self._clock.seconds())
 
     def _append(self, command: Append, hot: HotStream, now: float) -> Deferred[AppendResult]:
@@ -286,11 +286,11 @@ class LocalStorage:
         try:
             event = decide_append(stream, command, now)
         except StreamError as refusal:
-            return self._refused(refusal, command.path)
+            return self._unsettled.refuse(refusal, command.path)
         claim = command.producer
         if event is None:
             producer = None if claim is None else stream.producers.get(claim.producer_id)
-            return self._settled(
+            return self._unsettled.answer(
                 command.path, lambda: AppendResult(stream.stream_id, hot.tail, hot.closed, True, producer)
             )
         if stream.boundaries is not None:
@@ -321,7 +321,7 @@ class LocalStorage:
         try:
             hot = self._hot(command.path)
         except StreamError as refusal:
-            return self._refused(refusal, command.path)
+            return self._unsettled.refuse(refusal, command.path)
         event = StreamDeleted(hot.stream.stream_id, self._clock.seconds())
         return self._commit(event, command.path, lambda: self._deleted(command))
 
@@ -337,8 +337,7 @@ class LocalStorage:
         paths = {path, *(hot.stream.path for hot in affected)}
         for hot in affected:
             hot.pending += 1
-        for one in paths:
-            self._unsettled[one] = self._unsettled.get(one, 0) + 1
+        self._unsettled.begin(paths)
         done: Deferred[_T] = Deferred()
 
         def settle(segment: int) -> _T:
@@ -346,18 +345,11 @@ class LocalStorage:
                 self._residents.committed(hot, segment)
             for one in paths:
                 self._residents.deletion_committed(one, segment)
-                self._settle(one)
+                self._unsettled.end(one)
             return performed()
 
         self._committer.submit(encode_event(event), EventEntry(settle, done))
         return done
-
-    def _settle(self, path: str) -> None:
-        left = self._unsettled[path] - 1
-        if left:
-            self._unsettled[path] = left
-        else:
-            del self._unsettled[path]
 
     def _fold_sealed(self, newest: int) -> None:
         for number in range(self._sealed + 1, newest + 1):
@@ -402,28 +394,6 @@ class LocalStorage:
         self._space.wait(length, pass_on, refuse)
         return done
 
-    def _refused(self, refusal: StreamError, *paths: str) -> Deferred[Any]:
-        """Refuse, but not before the state of the paths, on which the refusal rests, is durable."""
-        if not any(self._is_unsettled(path) for path in paths):
-            return fail(refusal)
-        done: Deferred[Any] = Deferred()
-        self._committer.wait(Barrier(Failure(refusal), done))
-        return done
-
-    def _settled(self, path: str, outcome: Callable[[], _T]) -> Deferred[_T]:
-        """Answer when the state that the answer rests on is durable."""
-        if not self._is_unsettled(path):
-            return succeed(outcome())
-        done: Deferred[None] = Deferred()
-        self._committer.wait(Barrier(None, done))
-        return done.addCallback(lambda _: outcome())
-
-    def _is_unsettled(self, path: str) -> bool:
-        if path in self._unsettled:
-            return True
-        hot = self._residents.find(path)
-        return hot is not None and hot.pending > 0
-
     # --- reading
 
     def describe(self, path: str) -> Deferred[StreamDescription]:
@@ -431,7 +401,7 @@ class LocalStorage:
 
     def read(self, path: str, position: int | None, limit: int) -> Deferred[Slice]:
         hot = self._residents.find(path)
-        if hot is not None and path not in self._unsettled:
+        if hot is not None and path not in self._unsettled.paths:
             try:
                 return self._read(self._hot(path), position, limit)
             except StreamError as refusal:
@@ -442,10 +412,8 @@ class LocalStorage:
         """Look at a stream when it is in memory and nothing that decides whether it exists is on its way."""
 
         def try_now() -> Deferred[_T]:
-            if path in self._unsettled:
-                done: Deferred[None] = Deferred()
-                self._committer.wait(Barrier(None, done))
-                return done.addCallback(lambda _: self._when_visible(path, look))
+            if path in self._unsettled.paths:
+                return self._unsettled.settled().addCallback(lambda _: self._when_visible(path, look))
             try:
                 return look(self._hot(path))
             except StreamError as refusal:

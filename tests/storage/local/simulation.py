@@ -366,7 +366,7 @@ class Simulation:
             self.sights.append((path, found.stream.stream_id, found.start, found.data))
 
         stream = self.oracle.at(path, self.clock.seconds())
-        if path in self.storage._unsettled and (stream is None or stream.expires_at is not None):
+        if path in self.storage._unsettled.paths and (stream is None or stream.expires_at is not None):
             return  # it would wait, and then notice an expiry at a time that the oracle does not know
         answer = self.storage.read(path, EARLIEST, 10**9).addCallback(seen)
         self._watch(answer.addErrback(lambda failure: failure.trap(StreamNotFound, StreamGone) and None))
