@@ -18,7 +18,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater, react
 
-from benchmarks.restart import AT_ONCE, journal_segments, opened
+from benchmarks.restart import AT_ONCE, opened, waiting_segments
 from benchmarks.storage_appends import BODY, Load
 from durable_streams.service import StreamService
 
@@ -28,13 +28,13 @@ SMALL_ENOUGH = 600
 """So many bodies are folded into the base store; as one append that is larger they would stay in their segment."""
 
 
-async def lengthen(reactor: Any, service: StreamService, directory: Path, appends: int) -> None:
+async def lengthen(reactor: Any, service: StreamService, appends: int) -> None:
     await service.create("long")
     for _ in range(0, appends, AT_ONCE):
         for _ in range(AT_ONCE):
             done: Deferred[Any] = service.append("long", BODY)
         await done
-    while journal_segments(directory) > 1:
+    while waiting_segments(service):
         await service.append("long", BODY * SMALL_ENOUGH)
         await deferLater(reactor, 0.002, lambda: None)
 
@@ -72,7 +72,7 @@ async def main(reactor: Any, chosen: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=chosen.directory) as folder:
         directory = Path(folder) / "data"
         service = await opened(reactor, directory)
-        await lengthen(reactor, service, directory, chosen.appends)
+        await lengthen(reactor, service, chosen.appends)
         await service.stopService()
         service = await opened(reactor, directory)
         for number in range(APPENDERS):

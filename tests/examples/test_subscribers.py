@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -63,7 +62,10 @@ def send(url: str, method: str, body: object = None, **headers: str) -> int:
 
 
 def test_workers_share_the_orders(url: str, start: Starting) -> None:
-    """One packs; when it is killed, another one goes on; one that is asked to stop finishes what it has."""
+    """One packs; when it is killed, another one goes on; one that is asked to stop finishes what it has.
+
+    Not by Ctrl-C's signal, which is ignored in all that is started by a shell in the background.
+    """
     ada = start("worker", "ada")
     assert line_of(ada) == "ada: waiting for orders\n"
     send(f"{url}orders/eve", "PUT")
@@ -71,7 +73,7 @@ def test_workers_share_the_orders(url: str, start: Starting) -> None:
     assert [line_of(ada), line_of(ada)] == ["ada: packing teapot for eve\n", "ada: packed\n"]
     slow = start("worker", "slow", SECONDS_TO_PACK="3600")
     line_of(slow)
-    ada.send_signal(signal.SIGINT)
+    ada.terminate()
     assert ada.wait(20) is not None
     send(f"{url}orders/eve", "POST", {"item": "cup"})
     assert line_of(slow) == "slow: packing cup for eve\n"
@@ -82,7 +84,7 @@ def test_workers_share_the_orders(url: str, start: Starting) -> None:
     assert line_of(bob) == "bob: packed\n"
     send(f"{url}orders/eve", "POST", {"item": "spoon"})
     assert line_of(bob) == "bob: packing spoon for eve\n"
-    bob.send_signal(signal.SIGINT)
+    bob.terminate()
     assert line_of(bob) == "bob: packed\n"
 
 
