@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -86,20 +86,28 @@ class PullWakeWorker(Service):
     def stopService(self) -> Deferred[None]:
         """Claim nothing more; fires when the handler has done what it has in its hands, and that is acked.
 
-        After ``grace`` seconds the handler is cancelled. What is left is given back to other workers.
+        After ``grace`` seconds the handler is cancelled. What is left is given back to other workers. A server that has
+        not taken it after as long again is not waited for: the leases end by themselves.
         """
         super().stopService()
         if self._following is not None:
             self._following.cancel()
         for duty in list(self._duties.values()):
             duty.stop()
-        hurry = self._clock.callLater(self._grace, self._hurry)
+        timers = (
+            self._clock.callLater(self._grace, self._hurry),
+            self._clock.callLater(2 * self._grace, self._leave),
+        )
         ended: Deferred[Any] = DeferredList(list(self._running_duties))
-        return ended.addCallback(lambda _: hurry.cancel() if hurry.active() else None)
+        return ended.addCallback(lambda _: _cancel(timers))
 
     def _hurry(self) -> None:
         for duty in list(self._duties.values()):
             duty.hurry()
+
+    def _leave(self) -> None:
+        for running in list(self._running_duties):
+            running.cancel()
 
     def _wake(self, subscription_id: str) -> None:
         duty = self._duties.get(subscription_id)
@@ -119,6 +127,7 @@ class PullWakeWorker(Service):
         )
         running = duty.run()
         self._running_duties.add(running)
+        running.addErrback(lambda failure: failure.trap(CancelledError) and None)
         running.addErrback(lambda failure: _log.failure("a worker failed by a bug", failure))
         running.addCallback(lambda _: self._ended(subscription_id, running))
 
@@ -128,6 +137,12 @@ class PullWakeWorker(Service):
 
     def _session_for(self, lease: WakeLease) -> WakeSession:
         return WakeSession(lease, self._directory, self._handler, self._clock)
+
+
+def _cancel(timers: Iterable[IDelayedCall]) -> None:
+    for timer in timers:
+        if timer.active():
+            timer.cancel()
 
 
 def _log_error(failure: Failure) -> None:

@@ -88,7 +88,7 @@ class WakeSession:
         """Do all the work that the wake tells of.
 
         Fails with ``HandlerFailed``, or with ``ClientError`` when the server cannot be reached any more; the wake then
-        comes again.
+        comes again. Cancelled, it ends as after ``hurry``; cancelled once more, it does not wait for the server's word.
         """
         return Deferred.fromCoroutine(self._run())
 
@@ -108,16 +108,9 @@ class WakeSession:
         self._heartbeat.start(self._lease.lease_ttl / BEATS, now=False)
         self._end_of_lease = self._clock.callLater(self._lease.lease_ttl, self._lose)
         try:
-            self._working = Deferred.fromCoroutine(self._work())
-            await self._working
-            return await self._finish()
+            return await self._finish() if await self._is_worked_through() else Outcome.LOST
         except LOST:
             return Outcome.LOST
-        except CancelledError:
-            if self._is_lost:
-                return Outcome.LOST
-            await self._give_back()
-            return Outcome.STOPPED
         except (HandlerFailed, ParseError):
             await self._give_back()
             raise
@@ -125,6 +118,16 @@ class WakeSession:
             self._heartbeat.stop()
             if self._end_of_lease.active():
                 self._end_of_lease.cancel()
+
+    async def _is_worked_through(self) -> bool:
+        """Work until all is done or ``hurry`` says to end; False when the lease was lost meanwhile."""
+        self._working = Deferred.fromCoroutine(self._work())
+        try:
+            await self._working
+        except CancelledError:
+            self._is_stopping = True
+            return not self._is_lost
+        return True
 
     async def _finish(self) -> Outcome:
         if self._is_stopping:

@@ -44,11 +44,13 @@ class Pool:
         result_of(self.server.service.append_json(name, *messages))
         self.server.advance()
 
-    def worker(self, name: str = "one", handler: Handler | None = None, **options: Any) -> PullWakeWorker:
+    def worker(
+        self, name: str = "one", handler: Handler | None = None, max_retries: int = 1, **options: Any
+    ) -> PullWakeWorker:
         def note(work: Work) -> None:
             self.done.append((name, work.stream, work.messages))
 
-        directory = self.server.directory(retry=RetryPolicy(max_retries=1, initial_delay=0.1))
+        directory = self.server.directory(retry=RetryPolicy(max_retries, initial_delay=0.1))
         worker = PullWakeWorker(
             directory,
             "wake/pool",
@@ -392,6 +394,25 @@ class TestStopping:
         pool.pass_seconds(1)
         result_of(stopping)
         assert len(hands.cancelled) == 1
+        assert pool.done == [("two", "events/a", [1])]
+
+    @pytest.mark.parametrize("is_done", [True, False])
+    def test_a_server_that_is_gone_is_not_waited_for_long(self, pool: Pool, is_done: bool) -> None:
+        """However patient its requests are: the lease ends by itself."""
+        hands = Hands()
+        worker = pool.worker("one", hands, max_retries=1_000_000, grace=5)
+        pool.append(1)
+        pool.server.refuse()
+        if is_done:
+            hands.finish()
+        stopping = pool.stop(worker)
+        pool.pass_seconds(9)
+        assert not stopping.called
+        pool.pass_seconds(1)
+        result_of(stopping)
+        pool.server.accept()
+        pool.worker("two")
+        pool.pass_seconds(60)
         assert pool.done == [("two", "events/a", [1])]
 
     def test_an_idle_worker_stops_at_once(self, pool: Pool) -> None:
