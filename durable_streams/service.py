@@ -14,13 +14,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from durable_streams.errors import (
-    ForkInsideMessage,
     MalformedField,
-    OffsetInsideMessage,
     OffsetTrimmed,
     StreamError,
     StreamNotFound,
 )
+from durable_streams.fork_source import with_resolved_fork
 from durable_streams.interfaces import INotifier, IStorage, IStreamObserver
 from durable_streams.last_messages import position_of_last
 from durable_streams.measures import Activity
@@ -33,15 +32,9 @@ from durable_streams.protocol.commands import (
     Create,
     Delete,
     ForkRequest,
-    ResolvedSubOffset,
 )
 from durable_streams.protocol.content_types import Kind, parse_content_type
 from durable_streams.protocol.etags import parse_if_match
-from durable_streams.protocol.json_messages import (
-    SEPARATOR,
-    end_of_message,
-    whole_messages,
-)
 from durable_streams.protocol.offsets import EARLIEST, NOW, position_of, read_position_of
 from durable_streams.protocol.paths import path_named
 from durable_streams.protocol.results import (
@@ -52,7 +45,7 @@ from durable_streams.protocol.results import (
     StreamDescription,
 )
 from durable_streams.protocol.retention import Retention
-from durable_streams.span import extended
+from durable_streams.whole_slices import is_whole, made_whole
 
 MAX_READ_BYTES = 1024 * 1024
 EXPIRY_INTERVAL = 0.5
@@ -192,8 +185,11 @@ class StreamService(Service):
         fork = command.fork
         if fork is None or not (fork.position or fork.sub_offset):
             return self._perform(self.storage.create, command)
-        resolved = Deferred.fromCoroutine(self._resolve_fork(command, fork))
-        return resolved.addCallback(lambda command: self._perform(self.storage.create, command))
+        return Deferred.fromCoroutine(self._create_fork(command, fork))
+
+    async def _create_fork(self, command: Create, fork: ForkRequest) -> CreateResult:
+        await self.when_open()
+        return await self.storage.create(await with_resolved_fork(self.storage, command, fork, self.max_read_bytes))
 
     def perform_append(self, command: Append) -> Deferred[AppendResult]:
         """Append, close, or both (Sections 5.2 and 5.3)."""
@@ -228,36 +224,6 @@ class StreamService(Service):
         else:
             activity.deleted += 1
 
-    async def _resolve_fork(self, command: Create, fork: ForkRequest) -> Create:
-        """Look where messages of a JSON source begin and end, because only their bytes tell."""
-        try:
-            source = await self.describe_at(fork.source)
-        except StreamError:
-            return command
-        if source.kind is not Kind.JSON:
-            return command
-        start = source.tail if fork.position is None else fork.position
-        try:
-            if source.earliest < start < source.tail:
-                await self._check_begins_a_message(fork.source, start)
-            length = await self._length_of_messages(source, start, fork.sub_offset)
-        except OffsetInsideMessage:
-            raise ForkInsideMessage(fork.source, start) from None
-        if length is None:
-            return command
-        resolved = ResolvedSubOffset(source.stream_id, length)
-        return msgspec.structs.replace(command, fork=msgspec.structs.replace(fork, resolved=resolved))
-
-    async def _length_of_messages(self, source: StreamDescription, start: int, count: int) -> int | None:
-        """The bytes of the ``count`` messages from ``start`` on; None when there are fewer."""
-        position, missing = start, count
-        while missing and position < source.tail:
-            part = await self.read_at(source.path, position)
-            length = end_of_message(part.data, missing)
-            position = part.end if length is None else position + length
-            missing -= part.data.count(SEPARATOR) if length is None else missing
-        return None if missing else position - start
-
     # --- reads
 
     def describe_at(self, path: str) -> Deferred[StreamDescription]:
@@ -278,9 +244,9 @@ class StreamService(Service):
             return self.when_open().addCallback(lambda _: self.read_at(path, position, limit))
         wanted = limit or self.max_read_bytes
         found = self.storage.read(path, position, wanted)
-        if found.called and isinstance(found.result, Slice) and self._is_complete(found.result, wanted):
+        if found.called and isinstance(found.result, Slice) and is_whole(found.result, wanted):
             return found
-        found = found.addCallback(self._completed, wanted)
+        found = found.addCallback(self._made_whole, wanted)
         if position != EARLIEST:
             return found
 
@@ -291,39 +257,10 @@ class StreamService(Service):
 
         return found.addErrback(begin_again)
 
-    def _completed(self, found: Slice, wanted: int) -> Slice | Deferred[Slice]:
-        return found if self._is_complete(found, wanted) else Deferred.fromCoroutine(self._complete(found, wanted))
-
-    @staticmethod
-    def _is_complete(found: Slice, wanted: int) -> bool:
-        """Whether a slice may be answered as the storage gave it."""
-        is_json = found.stream.kind is Kind.JSON
-        if found.up_to_date:
-            return not is_json or not found.data or found.start == found.stream.earliest
-        # More than half of what is wanted goes out as it is: to join the rest to it costs more than to ask again.
-        return 2 * len(found.data) > wanted and not is_json
-
-    async def _complete(self, found: Slice, wanted: int) -> Slice:
-        """Go on where the storage stopped early, as at the seam of a fork; give whole messages of a JSON stream."""
-        try:
-            found = await extended(self.storage, found, wanted)
-            if found.stream.kind is not Kind.JSON or not found.data:
-                return found
-            if found.start != found.stream.earliest:
-                await self._check_begins_a_message(found.stream.path, found.start)
-            while not (length := whole_messages(found.data)):
-                longer = await extended(self.storage, found, 2 * len(found.data))
-                if longer.end == found.end:
-                    return found
-                found = longer
-        except OffsetTrimmed as trimmed:
-            raise OffsetTrimmed(trimmed.path, found.start, trimmed.earliest) from None
-        return found if length == len(found.data) else Slice(found.stream, found.start, found.data[:length])
-
-    async def _check_begins_a_message(self, path: str, position: int) -> None:
-        before = await self.storage.read(path, position - 1, 1)
-        if before.data != SEPARATOR:
-            raise OffsetInsideMessage(path, position)
+    def _made_whole(self, found: Slice, wanted: int) -> Slice | Deferred[Slice]:
+        if is_whole(found, wanted):
+            return found
+        return Deferred.fromCoroutine(made_whole(self.storage, found, wanted))
 
     def list_at(self, prefix: str, after: str, limit: int) -> Deferred[Page]:
         """As ``IStorage.list_streams``."""
