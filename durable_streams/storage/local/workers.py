@@ -60,13 +60,12 @@ class RealWorkers:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._writer = ThreadPool(0, 1, "durable-streams-writer")
-        self._ahead = ThreadPool(0, 1, "durable-streams-writer-ahead")
-        self._reader = ThreadPool(0, 1, "durable-streams-reader")
-        self._allocator = ThreadPool(0, 1, "durable-streams-allocator")
+        names = ("writer", "writer-ahead", "reader", "allocator")
+        self._pools = [ThreadPool(0, 1, f"durable-streams-{name}") for name in names]
+        self._writer, self._ahead, self._reader, self._allocator = self._pools
 
     def start(self) -> None:
-        for pool in (self._writer, self._ahead, self._reader, self._allocator):
+        for pool in self._pools:
             pool.start()
 
     def write(self, work: Callable[[], _T], /) -> Deferred[_T]:
@@ -86,5 +85,5 @@ class RealWorkers:
         return CheckpointProcess(directory, cast(IReactorProcess, reactor), cast(IReactorTime, reactor), folded, free)
 
     def stop(self) -> None:
-        for pool in (self._writer, self._ahead, self._reader, self._allocator):
+        for pool in self._pools:
             pool.stop()
