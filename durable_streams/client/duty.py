@@ -61,6 +61,12 @@ class Duty:
         if self._session is not None:
             self._session.hurry()
 
+    def leave(self) -> None:
+        """Give nothing back any more. What is being waited for is for the caller of ``run`` to cancel."""
+        self.stop()
+        if self._session is not None:
+            self._session.leave()
+
     # --- inside
 
     async def _run(self) -> None:

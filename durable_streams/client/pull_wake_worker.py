@@ -86,28 +86,34 @@ class PullWakeWorker(Service):
     def stopService(self) -> Deferred[None]:
         """Claim nothing more; fires when the handler has done what it has in its hands, and that is acked.
 
-        After ``grace`` seconds the handler is cancelled. What is left is given back to other workers. A server that has
-        not taken it after as long again is not waited for: the leases end by themselves.
+        After ``grace`` seconds the handler is cancelled. What is left is given back to other workers. After as long
+        again nothing is waited for, neither a server that has not taken it nor a handler that has not ended: the leases
+        end by themselves.
         """
         super().stopService()
         if self._following is not None:
             self._following.cancel()
         for duty in list(self._duties.values()):
             duty.stop()
+        ended: Deferred[Any] = DeferredList(list(self._running_duties))
         timers = (
             self._clock.callLater(self._grace, self._hurry),
-            self._clock.callLater(2 * self._grace, self._leave),
+            self._clock.callLater(2 * self._grace, self._leave, ended),
         )
-        ended: Deferred[Any] = DeferredList(list(self._running_duties))
         return ended.addCallback(lambda _: _cancel(timers))
 
     def _hurry(self) -> None:
         for duty in list(self._duties.values()):
             duty.hurry()
 
-    def _leave(self) -> None:
+    def _leave(self, ended: Deferred[Any]) -> None:
+        for duty in list(self._duties.values()):
+            duty.leave()
         for running in list(self._running_duties):
             running.cancel()
+        if not ended.called:
+            _log.warn("a handler has not ended, and is left alone: {work}", work=", ".join(self._duties))
+            ended.callback([])
 
     def _wake(self, subscription_id: str) -> None:
         duty = self._duties.get(subscription_id)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from OpenSSL.SSL import Error as TLSError
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 
 # Twisted has no public name for the wrapper of a request that could not begin.
@@ -194,7 +194,7 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def _is_cancelled(error: BaseException) -> bool:
-    return any(isinstance(cause, CancelledError) for cause in _causes(error))
+    return any(isinstance(cause, (CancelledError, ConnectingCancelledError)) for cause in _causes(error))
 
 
 def _is_distrust(error: BaseException) -> bool:

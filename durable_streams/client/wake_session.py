@@ -79,8 +79,10 @@ class WakeSession:
         self._unacked: dict[str, str] = {}
         self._progressed = False
         self._is_stopping = False
+        self._is_leaving = False
         self._is_lost = False
         self._working: Deferred[None] | None = None
+        self._sign_of_life: Deferred[None] | None = None
         self._heartbeat = LoopingCall(self._beat)
         self._heartbeat.clock = clock
 
@@ -88,7 +90,8 @@ class WakeSession:
         """Do all the work that the wake tells of.
 
         Fails with ``HandlerFailed``, or with ``ClientError`` when the server cannot be reached any more; the wake then
-        comes again. Cancelled, it ends as after ``hurry``; cancelled once more, it does not wait for the server's word.
+        comes again. Cancelled, it ends as after ``hurry``; cancelled once more, or after ``leave``, it does not wait
+        for the server's word.
         """
         return Deferred.fromCoroutine(self._run())
 
@@ -101,6 +104,10 @@ class WakeSession:
         self._is_stopping = True
         if self._working is not None:
             self._working.cancel()
+
+    def leave(self) -> None:
+        """Give nothing back any more: the lease ends by itself."""
+        self._is_stopping = self._is_leaving = True
 
     # --- the life of the session
 
@@ -116,6 +123,8 @@ class WakeSession:
             raise
         finally:
             self._heartbeat.stop()
+            if self._sign_of_life is not None:
+                self._sign_of_life.cancel()
             if self._end_of_lease.active():
                 self._end_of_lease.cancel()
 
@@ -138,6 +147,8 @@ class WakeSession:
         return Outcome.MORE if self._progressed else Outcome.STUCK
 
     async def _give_back(self) -> None:
+        if self._is_leaving:
+            return
         try:
             await self._lease.give_back(self._unacked)
         except ClientError as error:
@@ -147,8 +158,11 @@ class WakeSession:
     # --- the lease
 
     async def _beat(self) -> None:
+        self._sign_of_life = Deferred.fromCoroutine(self._ack({}))
         try:
-            await self._ack({})
+            await self._sign_of_life
+        except CancelledError:
+            return
         except LOST:
             self._lose()
         except ClientError as error:
@@ -217,8 +231,8 @@ class WakeSession:
 
     async def _ack_what_was_done(self) -> None:
         if self._unacked:
-            acks, self._unacked = self._unacked, {}
-            await self._ack(acks)
+            await self._ack(self._unacked)
+            self._unacked.clear()
 
 
 def _decoder_for(kind: Kind) -> Decoder[Any]:

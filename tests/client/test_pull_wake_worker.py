@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from durable_streams.client import RetryPolicy
@@ -64,6 +66,14 @@ class Pool:
         worker.startService()
         self.server.advance()
         return worker
+
+    def lose_packets(self, monkeypatch: pytest.MonkeyPatch) -> MemoryReactorClock:
+        """From now on the server's host neither accepts connections nor refuses them; returns who tries to connect."""
+        connecting = MemoryReactorClock()
+        endpoint = TCP4ClientEndpoint(connecting, "192.0.2.1", 80)
+        monkeypatch.setattr(self.server.network, "endpointForURI", lambda uri: endpoint)
+        self.server.cut()
+        return connecting
 
     def pass_seconds(self, seconds: int) -> None:
         for _ in range(seconds):
@@ -414,6 +424,98 @@ class TestStopping:
         pool.worker("two")
         pool.pass_seconds(60)
         assert pool.done == [("two", "events/a", [1])]
+
+    @pytest.mark.parametrize("is_done", [True, False])
+    def test_a_host_that_says_nothing_is_not_waited_for_long(
+        self, pool: Pool, monkeypatch: pytest.MonkeyPatch, is_done: bool
+    ) -> None:
+        """An attempt to connect ends with the stop, and no other follows."""
+        hands = Hands()
+        worker = pool.worker("one", hands, max_retries=1_000_000, grace=5)
+        pool.append(1)
+        host = pool.lose_packets(monkeypatch)
+        pool.pass_seconds(2)
+        if is_done:
+            hands.finish()
+        stopping = pool.stop(worker)
+        pool.pass_seconds(10)
+        result_of(stopping)
+        assert host.tcpClients
+        host.tcpClients.clear()
+        pool.pass_seconds(100)
+        assert host.tcpClients == []
+
+    def test_a_handler_that_needs_time_to_end(self, pool: Pool) -> None:
+        """It may clean up until the second grace is over; then the lease ends by itself."""
+        cleaning: list[bool] = []
+
+        async def handle(work: Work) -> None:
+            try:
+                await Deferred()
+            except CancelledError:
+                cleaning.append(True)
+                await Deferred()
+
+        worker = pool.worker("one", handle, max_retries=1_000_000, grace=4)
+        pool.append(1)
+        pool.server.refuse()
+        stopping = pool.stop(worker)
+        pool.pass_seconds(7)
+        assert (cleaning, stopping.called) == ([True], False)
+        pool.pass_seconds(1)
+        result_of(stopping)
+        assert not worker.is_busy
+
+    def test_a_handler_that_does_not_end_is_left(self, pool: Pool) -> None:
+        """Nobody could stop the process otherwise."""
+        released: Deferred[None] = Deferred()
+
+        async def handle(work: Work) -> None:
+            while not released.called:
+                try:
+                    await Deferred()
+                except CancelledError:
+                    continue
+
+        worker = pool.worker("one", handle, grace=5)
+        pool.append(1)
+        stopping = pool.stop(worker)
+        pool.pass_seconds(9)
+        assert not stopping.called
+        pool.pass_seconds(1)
+        result_of(stopping)
+
+    def test_a_sign_of_life_ends_with_the_worker(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is not repeated when the worker has stopped."""
+        worker = pool.worker("one", Hands(), max_retries=1_000_000, grace=2)
+        pool.append(1)
+        host = pool.lose_packets(monkeypatch)
+        pool.pass_seconds(4)
+        assert host.tcpClients
+        stopping = pool.stop(worker)
+        pool.pass_seconds(4)
+        result_of(stopping)
+        host.tcpClients.clear()
+        pool.pass_seconds(100)
+        assert host.tcpClients == []
+
+    def test_what_was_done_is_acked_although_its_ack_was_cut_off(
+        self, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the worker gives back, it gives back without that."""
+        hands = Hands()
+        pool.create("events/b")
+        for name in ("events/a", "events/b"):
+            pool.append(1, name=name)
+        worker = pool.worker("one", hands, grace=5)
+        with monkeypatch.context() as lost:
+            pool.lose_packets(lost)
+            hands.finish()
+            stopping = pool.stop(worker)
+            pool.pass_seconds(4)
+        pool.pass_seconds(1)
+        result_of(stopping)
+        assert pool.cursors["events/a"] == pool.tail("events/a")
 
     def test_an_idle_worker_stops_at_once(self, pool: Pool) -> None:
         """And can be started again."""

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.web.http_headers import Headers
 
 from durable_streams.client import (
     ClientError,
     ConnectionFailed,
+    Connections,
     InvalidArgument,
     ProducerFenced,
     ProducerSequenceGap,
     RetryPolicy,
     ServerFailure,
     StreamClosed,
+    StreamHandle,
     TooManyRequests,
 )
 from durable_streams.client.errors import Problem
 from durable_streams.client.header_fields import HeaderFields
 from durable_streams.client.problems import error_of
 from durable_streams.client.retry import Backoff
+from tests.client.outcomes import error_of as error_in
 from tests.client.outcomes import is_waiting, result_of
 from tests.client.scripted_server import ScriptedServer, answer
 
@@ -146,6 +152,39 @@ class TestPlainAppends:
         closed = server.stream().close()
         server.advance(2)
         assert result_of(closed).closed
+
+
+class TestCancelling:
+    """Whoever cancels does not want another attempt, also when this one has not even a connection yet."""
+
+    @pytest.fixture
+    def host(self) -> MemoryReactorClock:
+        """A network on which nobody answers, with a clock."""
+        return MemoryReactorClock()
+
+    @pytest.fixture
+    def stream(self, host: MemoryReactorClock) -> StreamHandle:
+        return StreamHandle("http://127.0.0.1/s", Connections(host).treq, clock=host)
+
+    def cancel(self, host: MemoryReactorClock, waiting: Deferred[Any]) -> None:
+        """Cancel while the client connects: it fails so at once, and connects no more."""
+        assert len(host.tcpClients) == 1
+        waiting.cancel()
+        host.pump([1.0] * 100)
+        assert len(host.tcpClients) == 1
+
+    def test_an_operation(self, host: MemoryReactorClock, stream: StreamHandle) -> None:
+        """It would be done although it was cancelled."""
+        waiting = stream.head()
+        self.cancel(host, waiting)
+        error_in(waiting, CancelledError)
+
+    @pytest.mark.parametrize("live", [None, "long-poll", "sse", "auto"])
+    def test_a_reading(self, host: MemoryReactorClock, stream: StreamHandle, live: Any) -> None:
+        """In every mode."""
+        waiting = stream.read(live=live).next_batch()
+        self.cancel(host, waiting)
+        error_in(waiting, CancelledError)
 
 
 def refusal(status: int, headers: dict[str, str], body: bytes = b"", ordered: bool = False) -> ClientError:

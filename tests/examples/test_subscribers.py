@@ -74,7 +74,7 @@ def test_workers_share_the_orders(url: str, start: Starting) -> None:
     slow = start("worker", "slow", SECONDS_TO_PACK="3600")
     line_of(slow)
     ada.terminate()
-    assert ada.wait(20) is not None
+    assert ada.wait(30) == 0
     send(f"{url}orders/eve", "POST", {"item": "cup"})
     assert line_of(slow) == "slow: packing cup for eve\n"
     slow.kill()
@@ -86,6 +86,7 @@ def test_workers_share_the_orders(url: str, start: Starting) -> None:
     assert line_of(bob) == "bob: packing spoon for eve\n"
     bob.terminate()
     assert line_of(bob) == "bob: packed\n"
+    assert bob.wait(30) == 0
 
 
 def test_a_receiver_is_called(url: str, start: Starting) -> None:
