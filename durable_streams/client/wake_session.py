@@ -224,10 +224,15 @@ class WakeSession:
             result = self._handler(work)
             if isawaitable(result):
                 await result
-        except CancelledError:
-            raise
         except Exception as error:
+            if isinstance(error, CancelledError) and self._is_cancelled:
+                raise
             raise HandlerFailed(work) from error
+
+    @property
+    def _is_cancelled(self) -> bool:
+        """Whether the session has cancelled what it works at; a handler may also cancel something of its own."""
+        return self._working is not None and self._working.called
 
     async def _ack_what_was_done(self) -> None:
         if self._unacked:

@@ -329,6 +329,28 @@ class TestFailingHandlers:
         assert pool.cursors == pool.tails
 
 
+    @pytest.mark.parametrize("at_once", [True, False])
+    def test_a_handler_that_cancels_what_it_waits_for(self, pool: Pool, at_once: bool) -> None:
+        """As an exception: it is told, and there is a pause before the next time."""
+        waiting: list[Deferred[None]] = []
+
+        def handle(work: Work) -> Deferred[None]:
+            waiting.append(Deferred())
+            if at_once:
+                waiting[-1].cancel()
+            return waiting[-1]
+
+        pool.worker("one", handle)
+        pool.append(1)
+        waiting[-1].cancel()
+        pool.server.advance()
+        assert [error.type for error in pool.errors] == [CancelledError]
+        assert len(waiting) == 1
+        pool.pass_seconds(2)
+        assert len(waiting) == 2
+        waiting[-1].cancel()
+
+
 def test_lost_connections_are_made_up_for(pool: Pool) -> None:
     """For as long as it takes; wakes of meanwhile are found."""
     pool.worker()
