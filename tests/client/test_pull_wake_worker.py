@@ -328,7 +328,6 @@ class TestFailingHandlers:
         pool.server.advance()
         assert pool.cursors == pool.tails
 
-
     @pytest.mark.parametrize("at_once", [True, False])
     def test_a_handler_that_cancels_what_it_waits_for(self, pool: Pool, at_once: bool) -> None:
         """As an exception: it is told, and there is a pause before the next time."""

@@ -14,6 +14,8 @@ from durable_streams.storage.local.hot_stream import HotStream
 STREAM_COST = 1024
 """Bytes that a stream's state counts for in the budget, beside what is known of its messages."""
 
+_MOST_STUCK = 100
+
 
 def access_staleness(ttl: int) -> float:
     """Seconds by which the access time on disk of a stream with a sliding window may lag behind."""
@@ -212,15 +214,19 @@ class Residents:
         self.trim()
 
     def trim(self) -> None:
-        """Let the oldest go until the budget is kept, or nothing more may go."""
-        if self.loading or self.bytes <= self._budget:
-            return
-        for stream_id in list(self._evictable):
-            self._evict(self.hot[stream_id])
-            if self.bytes <= self._budget:
-                return
+        """Let the oldest go until the budget is kept, or too many of them may not go now.
 
-    def _evict(self, hot: HotStream) -> None:
+        Called for each stream that comes, so it must not look at all that are there.
+        """
+        stuck = 0
+        while not self.loading and self.bytes > self._budget and stuck < min(_MOST_STUCK, len(self._evictable)):
+            stream_id = next(iter(self._evictable))
+            if not self._evict(self.hot[stream_id]):
+                stuck += 1
+                self._evictable.move_to_end(stream_id)
+
+    def _evict(self, hot: HotStream) -> bool:
+        """Let a stream go, or what is folded of its bytes; False when it is to be looked at again later."""
         before = len(hot.log)
         hot.log.drop_before(hot.folded_tail)
         self.bytes -= before - len(hot.log)
@@ -228,14 +234,15 @@ class Residents:
         if hot.segment > self.folded:
             # It is looked at again when that segment has been folded.
             del self._evictable[stream.stream_id]
-            return
+            return True
         if hot.pending or hot.children or self._owes_access(hot):
-            return
+            return False
         del self._evictable[stream.stream_id], self.hot[stream.stream_id]
         self.bytes -= STREAM_COST + hot.boundaries_size
         self.catalog.forget(stream)
         if stream.fork is not None:
             self.hot[stream.fork.source_id].children -= 1
+        return True
 
     @staticmethod
     def _owes_access(hot: HotStream) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,57 @@ def test_what_is_read_stays_longest(tmp_path: Path) -> None:
     residents.trim()
     assert residents.find("read") is not None
     assert residents.find("unread") is None
+    bench.close()
+
+
+class Counted(OrderedDict[int, None]):
+    """Counts how many of its keys were looked at."""
+
+    looked_at = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for key in super().__iter__():
+            self.looked_at += 1
+            yield key
+
+
+def test_a_stream_that_comes_costs_a_look_at_the_one_that_goes(tmp_path: Path) -> None:
+    """Not at all that are there: a store with very many streams would take its time for each."""
+    bench = _bench(tmp_path)
+    for number in range(1000):
+        bench.outcome(bench.storage.create(Create(f"s{number}")))
+    _folded(bench)
+    residents = bench.storage._residents
+    line = residents._evictable = Counted(residents._evictable)
+    before = len(line)
+    residents._budget = residents.bytes - STREAM_COST
+    residents.trim()
+    assert (len(line), line.looked_at) == (before - 1, 1)
+    bench.close()
+
+
+def test_streams_that_must_stay_are_not_looked_at_again_and_again(tmp_path: Path) -> None:
+    """Sources of forks in memory, for example; those behind them go all the same."""
+    bench = _bench(tmp_path)
+    for number in range(300):
+        bench.outcome(bench.storage.create(Create(f"s{number}", body=b"x")))
+    _folded(bench)
+    residents = bench.storage._residents
+    stuck = [residents.find(f"s{number}") for number in range(250)]
+    for hot in stuck:
+        assert hot is not None
+        hot.children += 1
+    line = residents._evictable = Counted(residents._evictable)
+    residents._budget = 0
+    residents.trim()
+    assert line.looked_at < 110
+    for _ in range(5):
+        residents.trim()
+    assert [residents.find(f"s{number}") for number in range(250, 300)] == 50 * [None]
+    assert len(line) == 250
+    for hot in stuck:
+        assert hot is not None
+        hot.children -= 1
     bench.close()
 
 
