@@ -16,16 +16,14 @@ from time import perf_counter
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall, deferLater, react
+from twisted.internet.task import LoopingCall, react
 
-from benchmarks.restart import AT_ONCE, opened, waiting_segments
+from benchmarks.restart import AT_ONCE, folded, opened
 from benchmarks.storage_appends import BODY, Load
 from durable_streams.service import StreamService
 
 APPENDERS = 8
 _TICK = 0.001
-SMALL_ENOUGH = 600
-"""So many bodies are folded into the base store; as one append that is larger they would stay in their segment."""
 
 
 async def lengthen(reactor: Any, service: StreamService, appends: int) -> None:
@@ -34,9 +32,7 @@ async def lengthen(reactor: Any, service: StreamService, appends: int) -> None:
         for _ in range(AT_ONCE):
             done: Deferred[Any] = service.append("long", BODY)
         await done
-    while waiting_segments(service):
-        await service.append("long", BODY * SMALL_ENOUGH)
-        await deferLater(reactor, 0.002, lambda: None)
+    await folded(reactor, service)
 
 
 class HeldUp:

@@ -50,13 +50,18 @@ async def fill(reactor: Any, directory: Path, streams: int, gigabytes: int) -> N
         await service.append(f"large{number % 100}", b"x" * LARGE)
         while waiting_segments(service) > 6:
             await deferLater(reactor, 0.01, lambda: None)
-    while waiting_segments(service):
-        await deferLater(reactor, 0.2, lambda: None)
+    await folded(reactor, service)
     for first in range(0, MESSAGES, AT_ONCE):
         for number in range(first, first + AT_ONCE):
             done = service.append(f"s{number % 1000}", b"x" * 100)
         await done
     await service.stopService()
+
+
+async def folded(reactor: Any, service: StreamService) -> None:
+    """Wait until all sealed segments are in the base store."""
+    while waiting_segments(service):
+        await deferLater(reactor, 0.2, lambda: None)
 
 
 def waiting_segments(service: StreamService) -> int:

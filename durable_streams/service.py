@@ -45,6 +45,7 @@ from durable_streams.protocol.results import (
     StreamDescription,
 )
 from durable_streams.protocol.retention import Retention
+from durable_streams.settled import is_settled
 from durable_streams.whole_slices import is_whole, made_whole
 
 MAX_READ_BYTES = 1024 * 1024
@@ -244,7 +245,7 @@ class StreamService(Service):
             return self.when_open().addCallback(lambda _: self.read_at(path, position, limit))
         wanted = limit or self.max_read_bytes
         found = self.storage.read(path, position, wanted)
-        if found.called and isinstance(found.result, Slice) and is_whole(found.result, wanted):
+        if is_settled(found) and is_whole(cast(Slice, found.result), wanted):
             return found
         found = found.addCallback(self._made_whole, wanted)
         if position != EARLIEST:

@@ -80,7 +80,7 @@ class PullWakeWorker(Service):
     def startService(self) -> None:
         super().startService()
         self._following = Deferred.fromCoroutine(self._wakes.follow(Backoff(self._patience, self._clock)))
-        self._following.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        self._following.addErrback(_pass_over_cancelling)
         self._following.addErrback(lambda failure: _log.failure("a worker follows no more wakes", failure))
 
     def stopService(self) -> Deferred[None]:
@@ -133,7 +133,7 @@ class PullWakeWorker(Service):
         )
         running = duty.run()
         self._running_duties.add(running)
-        running.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        running.addErrback(_pass_over_cancelling)
         running.addErrback(lambda failure: _log.failure("a worker failed by a bug", failure))
         running.addCallback(lambda _: self._ended(subscription_id, running))
 
@@ -143,6 +143,10 @@ class PullWakeWorker(Service):
 
     def _session_for(self, lease: WakeLease) -> WakeSession:
         return WakeSession(lease, self._directory, self._handler, self._clock)
+
+
+def _pass_over_cancelling(failure: Failure) -> None:
+    failure.trap(CancelledError)
 
 
 def _cancel(timers: Iterable[IDelayedCall]) -> None:

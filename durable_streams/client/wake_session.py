@@ -107,7 +107,7 @@ class WakeSession:
 
     def leave(self) -> None:
         """Give nothing back any more: the lease ends by itself."""
-        self._is_stopping = self._is_leaving = True
+        self._is_leaving = True
 
     # --- the life of the session
 
@@ -115,7 +115,7 @@ class WakeSession:
         self._heartbeat.start(self._lease.lease_ttl / BEATS, now=False)
         self._end_of_lease = self._clock.callLater(self._lease.lease_ttl, self._lose)
         try:
-            return await self._finish() if await self._is_worked_through() else Outcome.LOST
+            return await self._finish() if await self._work_while_held() else Outcome.LOST
         except LOST:
             return Outcome.LOST
         except (HandlerFailed, ParseError):
@@ -128,8 +128,8 @@ class WakeSession:
             if self._end_of_lease.active():
                 self._end_of_lease.cancel()
 
-    async def _is_worked_through(self) -> bool:
-        """Work until all is done or ``hurry`` says to end; False when the lease was lost meanwhile."""
+    async def _work_while_held(self) -> bool:
+        """Work until all is done or ``hurry`` says to end; fires with whether the lease was held until then."""
         self._working = Deferred.fromCoroutine(self._work())
         try:
             await self._working

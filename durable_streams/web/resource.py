@@ -86,10 +86,10 @@ class Exchange:
 
     def run(self, handler: Handler, body_limit: int) -> None:
         answer = handler(_request_of(self._request, body_limit))
-        if isinstance(answer, Response):
+        if type(answer) is Response:
             self._send(answer)
             return
-        if isinstance(answer, Later):
+        if type(answer) is Later:
             answer = answer.response()
         self._answer = answer
         answer.addCallbacks(self._send, self._failed)

@@ -61,20 +61,16 @@ class EventEntry(Generic[_T]):
         self._done.errback(failed(failure))
 
 
-class Barrier(Generic[_T]):
-    """Fires ``done`` with an outcome that rests on what is on its way to the disk."""
+class Barrier:
+    """Fires ``done`` when what is on its way to the disk is durable."""
 
-    __slots__ = ("_done", "_outcome")
+    __slots__ = ("_done",)
 
-    def __init__(self, outcome: _T | Failure, done: Deferred[_T]) -> None:
-        self._outcome = outcome
+    def __init__(self, done: Deferred[None]) -> None:
         self._done = done
 
     def committed(self, segment: int) -> None:
-        if isinstance(self._outcome, Failure):
-            self._done.errback(self._outcome)
-        else:
-            self._done.callback(self._outcome)
+        self._done.callback(None)
 
     def refused(self, failure: Failure) -> None:
         self._done.errback(failed(failure))

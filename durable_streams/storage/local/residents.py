@@ -218,8 +218,10 @@ class Residents:
 
         Called for each stream that comes, so it must not look at all that are there.
         """
+        if self.loading:
+            return
         stuck = 0
-        while not self.loading and self.bytes > self._budget and stuck < min(_MOST_STUCK, len(self._evictable)):
+        while self.bytes > self._budget and stuck < min(_MOST_STUCK, len(self._evictable)):
             stream_id = next(iter(self._evictable))
             if not self._evict(self.hot[stream_id]):
                 stuck += 1

@@ -50,14 +50,12 @@ class Unsettled:
         """Refuse, but not before the state at the paths, on which the refusal rests, is durable."""
         if not any(self._is_on_its_way(path) for path in paths):
             return fail(refusal)
-        done: Deferred[Any] = Deferred()
-        self._committer.wait(Barrier(Failure(refusal), done))
-        return done
+        return self.settled().addCallback(lambda _: Failure(refusal))
 
     def settled(self) -> Deferred[None]:
         """Fires when all that is on its way now is durable; fails with ``StorageFailed`` when the journal does."""
         done: Deferred[None] = Deferred()
-        self._committer.wait(Barrier(None, done))
+        self._committer.wait(Barrier(done))
         return done
 
     def _is_on_its_way(self, path: str) -> bool:
